@@ -1,0 +1,29 @@
+"""Waking workers. The row is the record (and the outbox); the message is only a nudge."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+log = logging.getLogger(__name__)
+
+
+def enqueue(job: str, /, **ids: Any) -> None:
+    """Send Celery job `job` with `ids` after the commit. Best effort: a poller finds what is lost."""
+    transaction.on_commit(partial(send_now, job, **{key: _plain(value) for key, value in ids.items()}))
+
+
+def send_now(job: str, /, **ids: Any) -> None:
+    from polymux.celery import app  # late: the app imports settings
+
+    try:
+        app.send_task(job, kwargs=ids, ignore_result=True, retry=False)
+    except Exception:
+        log.warning("could not wake a worker for %s; the sweep will", job, exc_info=True)
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, (int, str, bool)) else str(value)

@@ -1,0 +1,79 @@
+"""The registry of tools an agent may be given. Each app registers its own in its `tools.py`.
+
+A tool is a name, a JSON schema for its arguments and an async function. It sees the actor it acts
+for (the engine's hands in one workspace), never a raw database handle of another tenant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from uuid import UUID
+
+    from apps.core.actor import Actor
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """Whose hands, and for which call. `key` is the same for a repeat of the same call."""
+
+    actor: Actor
+    run_id: UUID
+    session_id: UUID | None
+    agent_id: UUID | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool.
+
+    `parameters` is a JSON schema object. `call` returns JSON-ready data or text and raises
+    `ToolFailed` with words for the model. `timeout` seconds; `max_output` characters.
+    `interactive` tools end the turn as `waiting` (ask_user, request_approval).
+    """
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    call: Callable[[ToolContext, dict[str, Any]], Awaitable[Any]]
+    timeout: float = 30.0
+    max_output: int = 20_000
+    enabled_by_default: bool = True
+    needs_approval: bool = False
+    interactive: bool = False
+    tags: frozenset[str] = field(default_factory=frozenset)
+
+
+class ToolFailed(Exception):
+    """The tool could not do it; the text goes to the model as an error result."""
+
+
+class WaitForHuman(Exception):
+    """Raised by an interactive tool: the run rests until the approval with this id is decided."""
+
+    def __init__(self, approval_id: UUID) -> None:
+        self.approval_id = approval_id
+        super().__init__(str(approval_id))
+
+
+_registry: dict[str, Tool] = {}
+
+
+def register(tool: Tool) -> Tool:
+    """Add `tool`; a second registration of the same name is a programming error."""
+    if tool.name in _registry and _registry[tool.name] is not tool:
+        raise ValueError(f"tool {tool.name!r} is registered twice")
+    _registry[tool.name] = tool
+    return tool
+
+
+def registered() -> Iterator[Tool]:
+    return iter(_registry.values())
+
+
+def find(name: str) -> Tool | None:
+    return _registry.get(name)
