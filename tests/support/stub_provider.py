@@ -32,7 +32,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, cast
 
 BURST = 32  # chunks in one write when a reply has no rate
 
@@ -186,8 +186,7 @@ class _Connection(asyncio.Protocol):
         self.paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
         self.stub.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
