@@ -1,0 +1,63 @@
+"""The cast, the race, the recording queue and the closed network: what every test may ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.support import environment
+
+environment.prepare()  # before anything reads Django's settings
+
+import django  # noqa: E402
+import pytest  # noqa: E402
+
+django.setup()  # so that a conftest below may import models at its top
+
+from tests.support import cast, network, queries, race as racing  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _closed_network() -> Iterator[None]:
+    with network.closed_network():
+        yield
+
+
+@pytest.fixture
+def aurora(db: None) -> cast.Aurora:
+    """Ada's workspace: `aurora.ada` (Actor), `aurora.ada_token`, `aurora.ada_user`, `aurora.id`."""
+    return cast.raise_aurora()
+
+
+@pytest.fixture
+def borealis(db: None) -> cast.Aurora:
+    """The other workspace: `borealis.mallory`, `borealis.mallory_token`."""
+    return cast.raise_borealis()
+
+
+@pytest.fixture
+def race(transactional_db: None) -> Callable[..., racing.Outcome]:
+    """`race(fn, *args, runners=12)` -> `.winners`, `.errors`, `.results`."""
+    return racing.race
+
+
+@pytest.fixture
+def recording_queue(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """The jobs that would have woken a worker, as (name, ids); nothing is sent."""
+    sent: list[tuple[str, dict[str, Any]]] = []
+
+    def record(job: str, /, **ids: Any) -> None:
+        sent.append((job, ids))
+
+    monkeypatch.setattr("apps.core.queue.send_now", record)
+    return sent
+
+
+@pytest.fixture
+def count_queries() -> Iterator[queries.QueryCounter]:
+    """`with count_queries(3):` or `with count_queries(4, at_most=True):`."""
+    counter = queries.QueryCounter()
+    yield counter
+    counter.verify_all_entered()
