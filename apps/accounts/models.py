@@ -64,6 +64,24 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.display_name or self.email
 
 
+class LoginAttempt(models.Model):
+    """How often one account, or one address, tried to log in within the present window.
+
+    One row a key, so the table cannot grow faster than the keys; old windows are swept on the way.
+    `key` is a digest: the table tells nobody which e-mails were tried.
+    """
+
+    key = models.CharField(max_length=80, primary_key=True)
+    window_start = models.DateTimeField()
+    tries = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        indexes = [models.Index(fields=["window_start"], name="login_attempt_age")]
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.tries}"
+
+
 class AuditEntry(models.Model):
     """One change: who, what, before and after without secrets, in which request. Append-only.
 

@@ -39,6 +39,17 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='LoginAttempt',
+            fields=[
+                ('key', models.CharField(max_length=80, primary_key=True, serialize=False)),
+                ('window_start', models.DateTimeField()),
+                ('tries', models.PositiveIntegerField(default=0)),
+            ],
+            options={
+                'indexes': [models.Index(fields=['window_start'], name='login_attempt_age')],
+            },
+        ),
+        migrations.CreateModel(
             name='User',
             fields=[
                 ('password', models.CharField(max_length=128, verbose_name='password')),
