@@ -13,7 +13,8 @@ import pytest  # noqa: E402
 
 django.setup()  # so that a conftest below may import models at its top
 
-from tests.support import cast, network, queries, race as racing  # noqa: E402
+from tests.support import cast, network, queries  # noqa: E402
+from tests.support import race as racing  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

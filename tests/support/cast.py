@@ -88,7 +88,5 @@ def _person(workspace: Workspace, user: User, role: Role) -> Person:
         digest=hashlib.sha256(plain.encode()).digest(),
     )
     caller = Caller(CallerKind.TOKEN, scope, user.pk, token.pk, workspace.pk)
-    actor = Actor(
-        workspace.pk, min(scope, role.ceiling), CallerKind.TOKEN, role, user.pk, token.pk
-    )
+    actor = Actor(workspace.pk, min(scope, role.ceiling), CallerKind.TOKEN, role, user.pk, token.pk)
     return Person(user, plain, token.pk, actor, caller)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -24,7 +24,7 @@ class QueryCount:
         self.entered = False
         self._captured = CaptureQueriesContext(connection)
 
-    def __enter__(self) -> QueryCount:
+    def __enter__(self) -> Self:
         self.entered = True
         self._captured.__enter__()
         return self
