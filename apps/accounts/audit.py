@@ -85,8 +85,9 @@ def redact(value: Any, *, depth: int = 0) -> Any:
 
 
 def _is_secret(key: str, value: Any) -> bool:
-    """A flag or a missing value under a secret's name tells nothing; everything else does."""
-    return value is not None and not isinstance(value, bool) and bool(_SECRET_KEY.search(key))
+    """A number (`token_budget`), a flag or None under such a name tells nothing; the rest might."""
+    harmless = value is None or isinstance(value, (bool, int, float))
+    return not harmless and bool(_SECRET_KEY.search(key))
 
 
 def _storable(text: str) -> str:

@@ -23,14 +23,20 @@ class Publisher(Protocol):
     def __call__(self, actor: Actor, /, *facts: Fact) -> object: ...
 
 
-class Opener(Protocol):
-    """Makes a new workspace's log ready, in the transaction that makes the workspace."""
+class Revoker(Protocol):
+    """`apps.events.services.revoke`: closes live streams after the commit."""
 
-    def __call__(self, workspace_id: UUID, /) -> object: ...
+    def __call__(
+        self,
+        *,
+        token_id: UUID | None = None,
+        user_id: UUID | None = None,
+        workspace_id: UUID | None = None,
+    ) -> object: ...
 
 
 _publisher: Publisher | None = None
-_opener: Opener | None = None
+_revoker: Revoker | None = None
 
 
 def set_publisher(publish: Publisher | None) -> None:
@@ -39,10 +45,10 @@ def set_publisher(publish: Publisher | None) -> None:
     _publisher = publish
 
 
-def set_opener(open_stream: Opener | None) -> None:
+def set_revoker(revoke: Revoker | None) -> None:
     """Called once, by the events app in `ready()`."""
-    global _opener  # noqa: PLW0603
-    _opener = open_stream
+    global _revoker  # noqa: PLW0603
+    _revoker = revoke
 
 
 def announce(who: Actor | Caller, *facts: Fact) -> None:
@@ -52,10 +58,12 @@ def announce(who: Actor | Caller, *facts: Fact) -> None:
         _publisher(actor, *facts)
 
 
-def open_stream(workspace_id: UUID) -> None:
-    """Prepare the log of a workspace that is being made."""
-    if _opener is not None:
-        _opener(workspace_id)
+def cut_off(
+    *, token_id: UUID | None = None, user_id: UUID | None = None, workspace_id: UUID | None = None
+) -> None:
+    """Close the live streams of that token, or of that user in that workspace, after the commit."""
+    if _revoker is not None:
+        _revoker(token_id=token_id, user_id=user_id, workspace_id=workspace_id)
 
 
 def _inside(caller: Caller) -> Actor | None:

@@ -1,0 +1,292 @@
+"""From a credential to whoever stands behind it: the reads that every request makes.
+
+TLDR: one statement each, no model instances, no cache. A revocation, a demotion or a removal counts
+from the next request on because nothing here is remembered; the one memory is *when a use was last
+written down*, so that `last_used_at` costs at most one write a minute and none of it in the request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError, connection, connections
+
+from apps.core.actor import Actor, Caller, CallerKind, Role, Scope
+from apps.core.aio import db_executor
+from apps.core.errors import (
+    NotFound,
+    ScopeInsufficient,
+    TokenExpired,
+    TokenMissing,
+    TokenRevoked,
+    Unauthenticated,
+    WorkspaceMismatch,
+)
+from apps.workspaces.errors import WorkspaceSuspended
+from apps.workspaces.models import TokenKind, WorkspaceStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from uuid import UUID
+
+log = logging.getLogger(__name__)
+
+BEARER_KINDS = frozenset({TokenKind.PERSONAL.value, TokenKind.SESSION.value})
+KEY_KINDS = frozenset(
+    {TokenKind.ADMIN_KEY.value, TokenKind.CLIENT_KEY.value, TokenKind.INSTANCE_KEY.value}
+)
+LONGEST_TOKEN = 512
+USE_NOTED_EVERY = 60.0  # seconds
+MAX_NOTED = 20_000
+
+_COLUMNS = """t.id, t.kind, t.user_id, t.workspace_id, t.session_id, t.scope, t.expires_at,
+    t.revoked_at, t.last_used_at, u.is_active"""
+
+_BY_DIGEST = f"""
+SELECT {_COLUMNS}
+  FROM workspaces_apitoken t LEFT JOIN accounts_user u ON u.id = t.user_id
+ WHERE t.digest = %s"""  # noqa: S608  (constants only)
+
+_OLDEST_HOME = """(
+    SELECT o.workspace_id FROM workspaces_member o JOIN workspaces_workspace ow
+        ON ow.id = o.workspace_id AND ow.status <> 'removed'
+     WHERE o.user_id = {user} ORDER BY o.joined_at, o.id LIMIT 1)"""
+
+_BY_DIGEST_WITH_PLACE = f"""
+SELECT {_COLUMNS}, w.id, w.status, m.role
+  FROM workspaces_apitoken t
+  LEFT JOIN accounts_user u ON u.id = t.user_id
+  LEFT JOIN workspaces_workspace w
+    ON w.id = coalesce(%s::uuid, t.workspace_id, {_OLDEST_HOME.format(user="t.user_id")})
+  LEFT JOIN workspaces_member m ON m.workspace_id = w.id AND m.user_id = t.user_id
+ WHERE t.digest = %s"""  # noqa: S608
+
+_PLACE = """
+SELECT w.id, w.status, m.role FROM workspaces_workspace w
+  LEFT JOIN workspaces_member m ON m.workspace_id = w.id AND m.user_id = %s
+ WHERE w.id = %s"""
+
+_HOME = f"SELECT * FROM {_OLDEST_HOME.format(user='%s')} AS home"  # noqa: S608
+
+_KINDS = {
+    TokenKind.PERSONAL.value: CallerKind.TOKEN,
+    TokenKind.SESSION.value: CallerKind.SESSION_TOKEN,
+    TokenKind.ADMIN_KEY.value: CallerKind.KEY,
+    TokenKind.CLIENT_KEY.value: CallerKind.KEY,
+    TokenKind.INSTANCE_KEY.value: CallerKind.KEY,
+    TokenKind.HMAC.value: CallerKind.KEY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendedActor(Actor):
+    """An actor in a suspended workspace: reads, and hears why it may not write."""
+
+    def need(self, scope: Scope) -> None:
+        if scope > Scope.READ:
+            raise WorkspaceSuspended
+        Actor.need(self, scope)  # zero-argument super() does not survive `slots=True`
+
+
+def digest_of(raw: str) -> bytes:
+    """What is kept of a credential: its SHA-256. Credentials are random, so no salt is needed."""
+    return hashlib.sha256(raw.encode()).digest()
+
+
+def caller_of_token(
+    raw: str | None,
+    *,
+    request_id: str = "",
+    ip: str = "",
+    kinds: Collection[str] = BEARER_KINDS,
+) -> Caller:
+    """The caller behind a bearer token or key of one of `kinds`. One query.
+
+    Raises TokenMissing, Unauthenticated (unknown, another kind, closed account), TokenRevoked,
+    TokenExpired.
+    """
+    row = _one(_BY_DIGEST, [_digest(raw)])
+    return _caller(row, kinds, request_id, ip)
+
+
+def caller_of_key(
+    raw: str | None, *, kinds: Collection[str] = KEY_KINDS, request_id: str = "", ip: str = ""
+) -> Caller:
+    """As `caller_of_token`, for the keys of formations and instances."""
+    return caller_of_token(raw, request_id=request_id, ip=ip, kinds=kinds)
+
+
+def actor_in(caller: Caller, workspace_id: UUID) -> Actor:
+    """`caller` inside one workspace, with min(scope, what their role allows). One query.
+
+    Raises WorkspaceMismatch for a token of another workspace, whether or not that one exists, and
+    NotFound where the workspace is absent, removed, or not the caller's.
+    """
+    _check_bound(caller, workspace_id)
+    return _actor(caller, _one(_PLACE, [caller.user_id, workspace_id]))
+
+
+def actor_of_token(
+    raw: str | None,
+    workspace_id: UUID | None = None,
+    *,
+    request_id: str = "",
+    ip: str = "",
+    kinds: Collection[str] = BEARER_KINDS,
+) -> tuple[Caller, Actor]:
+    """Caller and actor at once, in one query: the way of the chat surfaces.
+
+    Without `workspace_id`: the token's own workspace, or for `*` the oldest the user belongs to.
+    Raises what `caller_of_token` and `actor_in` raise, in that order.
+    """
+    row = _one(_BY_DIGEST_WITH_PLACE, [workspace_id, _digest(raw)])
+    caller = _caller(row, kinds, request_id, ip)
+    if workspace_id is not None:
+        _check_bound(caller, workspace_id)
+    assert row is not None
+    return caller, _actor(caller, row[10:] if row[10] is not None else None)
+
+
+def default_workspace(caller: Caller) -> UUID:
+    """Where a caller acts when nobody said where: their token's workspace, else their oldest one."""
+    if caller.workspace_id is not None:
+        return caller.workspace_id
+    row = _one(_HOME, [caller.user_id]) if caller.user_id else None
+    if row is None:
+        raise NotFound
+    home: UUID = row[0]
+    return home
+
+
+def operator_actor(caller: Caller, workspace_id: UUID) -> Actor:
+    """A platform operator's hands in one workspace, for the console only. NotFound when absent."""
+    if not caller.platform:
+        raise NotFound
+    row = _one(_PLACE, [None, workspace_id])
+    if row is None:
+        raise NotFound
+    return Actor(
+        workspace_id=workspace_id,
+        scope=Scope.ADMIN,
+        kind=caller.kind,
+        user_id=caller.user_id,
+        platform=True,
+        request_id=caller.request_id,
+        ip=caller.ip,
+    )
+
+
+def _one(statement: str, values: list[Any]) -> tuple[Any, ...] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        return row
+
+
+def _digest(raw: str | None) -> bytes:
+    if not raw:
+        raise TokenMissing
+    if len(raw) > LONGEST_TOKEN:
+        raise Unauthenticated
+    try:
+        return digest_of(raw)
+    except UnicodeEncodeError:  # a lone surrogate out of a header
+        raise Unauthenticated from None
+
+
+def _caller(
+    row: tuple[Any, ...] | None, kinds: Collection[str], request_id: str, ip: str
+) -> Caller:
+    if row is None or row[1] not in kinds or row[9] is False:
+        raise Unauthenticated
+    token_id, kind, user_id, workspace_id, session_id, scope, expires, revoked, used, _ = row[:10]
+    if expires is not None and expires <= datetime.now(UTC):
+        raise TokenExpired
+    if revoked is not None:
+        raise TokenRevoked
+    note_use(token_id, used)
+    return Caller(
+        kind=_KINDS[kind],
+        scope=Scope[scope.upper()],
+        user_id=user_id,
+        token_id=token_id,
+        workspace_id=workspace_id,
+        session_id=session_id,
+        request_id=request_id,
+        ip=ip,
+    )
+
+
+def _check_bound(caller: Caller, workspace_id: UUID) -> None:
+    if caller.workspace_id is not None and caller.workspace_id != workspace_id:
+        raise WorkspaceMismatch
+
+
+def _actor(caller: Caller, place: tuple[Any, ...] | None) -> Actor:
+    if place is None or place[1] == WorkspaceStatus.REMOVED:
+        raise NotFound
+    workspace_id, status, role_name = place
+    role = Role(role_name) if role_name else None
+    if role is None and (caller.user_id is not None or caller.workspace_id is None):
+        raise NotFound  # a person without a seat; only keys act without being somebody
+    scope = min(caller.scope, role.ceiling) if role else caller.scope
+    suspended = status == WorkspaceStatus.SUSPENDED
+    made = SuspendedActor if suspended else Actor
+    return made(
+        workspace_id=workspace_id,
+        scope=min(scope, Scope.READ) if suspended else scope,
+        kind=caller.kind,
+        role=role,
+        user_id=caller.user_id,
+        token_id=caller.token_id,
+        session_id=caller.session_id,
+        request_id=caller.request_id,
+        ip=caller.ip,
+    )
+
+
+def need_session(actor: Actor | Caller, session_id: UUID) -> None:
+    """Raise `ScopeInsufficient` when this is a session token of another session."""
+    if actor.session_id is not None and actor.session_id != session_id:
+        raise ScopeInsufficient("A session token may only use its session.")
+
+
+def refuse_session_token(who: Actor | Caller) -> None:
+    """Raise `ScopeInsufficient` for a session token: it opens its session and nothing else."""
+    if who.session_id is not None or who.kind == CallerKind.SESSION_TOKEN:
+        raise ScopeInsufficient("A session token may only use its session.")
+
+
+# --- When a credential was last used --------------------------------------------------------------
+
+_noted: dict[UUID, float] = {}
+
+_NOTE_USE = """UPDATE workspaces_apitoken SET last_used_at = now()
+ WHERE id = %s AND (last_used_at IS NULL OR last_used_at < now() - interval '60 seconds')"""
+
+
+def note_use(token_id: UUID, last_used: datetime | None) -> None:
+    """Write down, on another thread, that the token was used, unless that was done this minute."""
+    clock = time.monotonic()
+    if clock - _noted.get(token_id, -USE_NOTED_EVERY) < USE_NOTED_EVERY:
+        return
+    if len(_noted) >= MAX_NOTED:
+        _noted.clear()  # forgetting costs one needless conditional update a token
+    _noted[token_id] = clock
+    if last_used is None or datetime.now(UTC) - last_used >= timedelta(seconds=USE_NOTED_EVERY):
+        db_executor().submit(_write_use, token_id)
+
+
+def _write_use(token_id: UUID) -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_NOTE_USE, [token_id])
+    except DatabaseError:
+        log.warning("could not note the use of a token", exc_info=True)
+    finally:
+        connections.close_all()

@@ -1,0 +1,269 @@
+"""Issue and revoke credentials. A raw credential exists twice: here, once, and with its holder."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from apps.accounts.audit import record_change
+from apps.accounts.models import User
+from apps.accounts.selectors import need_platform
+from apps.accounts.services import checked_text
+from apps.core.actor import Actor, Caller, Scope
+from apps.core.announce import announce, cut_off
+from apps.core.clock import now
+from apps.core.errors import InvalidInput, NotFound, ScopeInsufficient, WorkspaceMismatch
+from apps.core.ids import ALPHABET
+from apps.workspaces.credentials import KEY_KINDS, digest_of
+from apps.workspaces.errors import TokenLimitReached
+from apps.workspaces.events import TokenIssued, TokenRevoked
+from apps.workspaces.models import ApiToken, TokenKind
+from apps.workspaces.selectors import actor_in, refuse_session_token
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+SESSION_TOKEN_LIFE = timedelta(days=30)
+MAX_LIVE_TOKENS = 200  # a person's personal tokens; and a workspace's keys
+LONGEST_NAME = 100
+LONGEST_PURPOSE = 500
+_RANDOM_CHARS = 43  # 62**43 > 2**256
+_SHOWN = 12
+
+_PREFIXES = {
+    TokenKind.PERSONAL: "pmx_",
+    TokenKind.SESSION: "pmxs_",
+    TokenKind.ADMIN_KEY: "fma_",
+    TokenKind.CLIENT_KEY: "fmc_",
+    TokenKind.INSTANCE_KEY: "pmxi_",
+}
+_KEY_SCOPES = {
+    TokenKind.ADMIN_KEY: Scope.ADMIN,
+    TokenKind.CLIENT_KEY: Scope.WRITE,
+    TokenKind.INSTANCE_KEY: Scope.WRITE,
+    TokenKind.HMAC: Scope.ADMIN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Whose credential it will be, and where it opens."""
+
+    user_id: UUID | None
+    workspace_id: UUID | None
+    session_id: UUID | None = None
+    expires_at: datetime | None = None
+
+
+@transaction.atomic
+def issue_token(
+    caller: Caller, *, name: str, scope: str, workspace_id: UUID | None = None, purpose: str = ""
+) -> tuple[ApiToken, str]:
+    """A personal token of the caller and its raw text, which nobody can read again.
+
+    `workspace_id` None makes it account-wide. Its scope may not exceed the caller's own, nor what
+    their role in that workspace allows. Publishes TokenIssued. Raises InvalidInput,
+    ScopeInsufficient, WorkspaceMismatch, NotFound (workspace), TokenLimitReached.
+    """
+    refuse_session_token(caller)
+    if caller.scope < Scope.ADMIN or caller.user_id is None:
+        raise ScopeInsufficient(required=Scope.ADMIN.word)
+    name = checked_text("name", name, LONGEST_NAME)
+    purpose = checked_text("purpose", purpose, LONGEST_PURPOSE, required=False)
+    wanted = _checked_scope(scope)
+    if workspace_id is None and not caller.everywhere:
+        raise WorkspaceMismatch("This token cannot issue one that reaches further.")
+    if workspace_id is not None:
+        actor_in(caller, workspace_id).need(wanted)
+    # The person's row makes two issues at once count one another.
+    User.objects.select_for_update(no_key=True).filter(pk=caller.user_id).first()
+    _check_room(Q(user_id=caller.user_id, kind=TokenKind.PERSONAL))
+    holder = _Holder(caller.user_id, workspace_id)
+    return _issue(caller, TokenKind.PERSONAL, name, wanted, holder, purpose=purpose)
+
+
+@transaction.atomic
+def issue_key(actor: Actor, *, kind: TokenKind, name: str) -> tuple[ApiToken, str]:
+    """An admin, client or instance key of the actor's workspace. Nobody's in particular: it acts with
+    its kind's scope and outlives the admin who made it. Publishes TokenIssued.
+    """
+    _need_admin(actor)
+    if kind not in KEY_KINDS:
+        raise InvalidInput(fields={"kind": ["Use one of admin_key, client_key, instance_key."]})
+    name = checked_text("name", name, LONGEST_NAME)
+    _check_room(Q(workspace_id=actor.workspace_id, kind__in=KEY_KINDS))
+    return _issue(actor, kind, name, _KEY_SCOPES[kind], _Holder(None, actor.workspace_id))
+
+
+@transaction.atomic
+def issue_session_token(actor: Actor, session_id: UUID) -> str:
+    """The raw token for one session: write at most, 30 days at most (contract/polymux.md §2.2)."""
+    actor.need(Scope.WRITE)
+    refuse_session_token(actor)
+    holder = _Holder(
+        actor.user_id, actor.workspace_id, session_id, expires_at=now() + SESSION_TOKEN_LIFE
+    )
+    _, raw = _issue(actor, TokenKind.SESSION, "Session token", Scope.WRITE, holder)
+    return raw
+
+
+@transaction.atomic
+def end_session_tokens(actor: Actor, session_id: UUID) -> int:
+    """The session ended: its tokens are expired from now on. How many were alive."""
+    moment = now()
+    alive = ApiToken.objects.select_for_update(no_key=True).filter(
+        workspace_id=actor.workspace_id,
+        session_id=session_id,
+        kind=TokenKind.SESSION,
+        revoked_at=None,
+        expires_at__gt=moment,
+    )
+    ids = list(alive.order_by("id").values_list("id", flat=True))
+    ApiToken.objects.filter(pk__in=ids).update(expires_at=moment)
+    for token_id in ids:
+        record_change(actor, "token.expired", "token", token_id, reason="The session ended.")
+        cut_off(token_id=token_id)
+    return len(ids)
+
+
+@transaction.atomic
+def revoke_token(caller: Caller, token_id: UUID, reason: str = "") -> None:
+    """Kill one of the caller's own tokens, at once; a repeat changes nothing. Operators: anybody's.
+
+    A token bound to a workspace reaches only the tokens of that workspace. Publishes TokenRevoked.
+    Raises ScopeInsufficient, NotFound.
+    """
+    refuse_session_token(caller)
+    if caller.scope < Scope.ADMIN:
+        raise ScopeInsufficient(required=Scope.ADMIN.word)
+    rows = ApiToken.objects.all()
+    if not caller.platform:
+        rows = rows.filter(user_id=caller.user_id, kind=TokenKind.PERSONAL).exclude(user_id=None)
+    if caller.workspace_id is not None:
+        rows = rows.filter(workspace_id=caller.workspace_id)
+    _revoke(caller, rows.filter(pk=token_id), reason)
+
+
+@transaction.atomic
+def revoke_key(actor: Actor, token_id: UUID, reason: str = "") -> None:
+    """Kill any credential bound to the actor's workspace; a repeat changes nothing. Admins."""
+    _need_admin(actor)
+    rows = ApiToken.objects.filter(workspace_id=actor.workspace_id, pk=token_id)
+    _revoke(actor, rows, reason)
+
+
+@transaction.atomic
+def set_token_limits(
+    caller: Caller,
+    token_id: UUID,
+    *,
+    read_per_min: int | None,
+    write_per_min: int | None,
+    max_sessions: int | None,
+    reason: str,
+) -> ApiToken:
+    """Raise or lower what one credential may do; None is the default. Operators, with a reason."""
+    need_platform(caller)
+    reason = checked_text("reason", reason, 500)
+    token = ApiToken.objects.select_for_update(no_key=True).filter(pk=token_id).first()
+    if token is None:
+        raise NotFound
+    after = {
+        "read_per_min": read_per_min,
+        "write_per_min": write_per_min,
+        "max_sessions": max_sessions,
+    }
+    for field, value in after.items():
+        if value is not None and not 0 <= value <= 1_000_000:
+            raise InvalidInput(fields={field: ["Must be from 0 to 1000000."]})
+    before = {field: getattr(token, field) for field in after}
+    ApiToken.objects.filter(pk=token_id).update(**after)
+    record_change(
+        caller,
+        "token.limits_changed",
+        "token",
+        token_id,
+        before=before,
+        after=after,
+        reason=reason,
+        workspace_id=token.workspace_id,
+    )
+    token.refresh_from_db()
+    return token
+
+
+def _revoke(who: Caller | Actor, rows: Any, reason: str) -> None:
+    reason = checked_text("reason", reason, 500, required=False)
+    token = rows.first()
+    if token is None:
+        raise NotFound
+    # One statement decides who revoked it: of two at once, one writes the record.
+    if not ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=now()):
+        return
+    place = who if isinstance(who, Actor) else replace(who, workspace_id=token.workspace_id)
+    before = {"kind": token.kind, "name": token.name, "scope": token.scope}
+    record_change(place, "token.revoked", "token", token.pk, before=before, reason=reason)
+    cut_off(token_id=token.pk)
+    announce(place, TokenRevoked(token_id=token.pk, kind=token.kind))
+
+
+def _issue(
+    who: Caller | Actor,
+    kind: TokenKind,
+    name: str,
+    scope: Scope,
+    holder: _Holder,
+    *,
+    purpose: str = "",
+) -> tuple[ApiToken, str]:
+    raw = _PREFIXES[kind] + "".join(secrets.choice(ALPHABET) for _ in range(_RANDOM_CHARS))
+    token = ApiToken(
+        kind=kind.value,
+        user_id=holder.user_id,
+        workspace_id=holder.workspace_id,
+        session_id=holder.session_id,
+        expires_at=holder.expires_at,
+        name=name,
+        purpose=purpose,
+        scope=scope.word,
+        prefix=raw[:_SHOWN],
+        digest=digest_of(raw),
+    )
+    token.save(force_insert=True)
+    _tell(who, token)
+    return token, raw
+
+
+def _tell(who: Caller | Actor, token: ApiToken) -> None:
+    place = who if isinstance(who, Actor) else replace(who, workspace_id=token.workspace_id)
+    after = {
+        "kind": token.kind,
+        "name": token.name,
+        "scope": token.scope,
+        "workspace_id": token.workspace_id,
+        "prefix": token.prefix,
+    }
+    record_change(place, "token.issued", "token", token.pk, after=after)
+    announce(place, TokenIssued(token_id=token.pk, kind=token.kind, scope=token.scope))
+
+
+def _need_admin(actor: Actor) -> None:
+    refuse_session_token(actor)
+    actor.need(Scope.ADMIN)
+
+
+def _checked_scope(scope: Any) -> Scope:
+    if scope not in {"read", "write", "admin"}:
+        raise InvalidInput(fields={"scope": ["Use one of read, write, admin."]})
+    return Scope.named(scope)
+
+
+def _check_room(mine: Q) -> None:
+    if ApiToken.objects.filter(mine, revoked_at=None).count() >= MAX_LIVE_TOKENS:
+        raise TokenLimitReached
