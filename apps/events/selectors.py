@@ -1,0 +1,106 @@
+"""Reading the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Min
+
+from apps.events.models import Event, StreamHead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from uuid import UUID
+
+    from apps.core.actor import Actor
+
+MOST_ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One fact as it stands in the log."""
+
+    seq: int
+    name: str
+    payload: dict[str, Any]
+    session_id: UUID | None
+    run_id: UUID | None
+    subject_type: str
+    subject_id: UUID | None
+    actor_kind: str
+    user_id: UUID | None
+    request_id: str
+    created_at: datetime
+    # Wire forms made once and shared by every socket that sends them; see `hub.py`.
+    wire: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+_COLUMNS = (
+    "seq",
+    "name",
+    "payload",
+    "session_id",
+    "run_id",
+    "subject_type",
+    "subject_id",
+    "actor_kind",
+    "user_id",
+    "request_id",
+    "created_at",
+)
+
+
+def events_after(
+    actor: Actor, seq: int, *, session_id: UUID | None = None, limit: int = MOST_ROWS
+) -> list[EventRow]:
+    """The workspace's facts after `seq`, oldest first; `session_id` narrows to one conversation."""
+    return log_after(actor.workspace_id, seq, session_id=session_id, limit=limit)
+
+
+def head(actor: Actor) -> int:
+    """The workspace's last number; 0 before the first fact."""
+    return heads([actor.workspace_id]).get(actor.workspace_id, 0)
+
+
+def oldest(actor: Actor) -> int:
+    """The oldest number still kept; head + 1 when nothing is."""
+    return oldest_kept(actor.workspace_id)
+
+
+def log_after(
+    workspace_id: UUID,
+    seq: int,
+    *,
+    upto: int | None = None,
+    session_id: UUID | None = None,
+    limit: int = MOST_ROWS,
+) -> list[EventRow]:
+    """Rows with seq in (seq, upto], oldest first, at most `limit`. For readers inside `events`."""
+    rows = Event.objects.filter(workspace_id=workspace_id, seq__gt=seq)
+    if upto is not None:
+        rows = rows.filter(seq__lte=upto)
+    if session_id is not None:
+        rows = rows.filter(session_id=session_id)
+    found = rows.order_by("seq").values_list(*_COLUMNS)[: min(limit, 10 * MOST_ROWS)]
+    return [EventRow(*row) for row in found]
+
+
+def heads(workspace_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """Workspace -> last number, for those that have one."""
+    found = StreamHead.objects.filter(workspace_id__in=list(workspace_ids))
+    return dict(found.values_list("workspace_id", "seq"))
+
+
+def oldest_kept(workspace_id: UUID) -> int:
+    """As `oldest`, for readers inside `events`."""
+    first = Event.objects.filter(workspace_id=workspace_id).aggregate(first=Min("seq"))["first"]
+    return int(first) if first is not None else heads([workspace_id]).get(workspace_id, 0) + 1
+
+
+def later_than(workspace_id: UUID, seq: int, session_id: UUID, most: int) -> int:
+    """How many facts of the session lie after `seq`, counted up to `most` + 1."""
+    rows = Event.objects.filter(workspace_id=workspace_id, session_id=session_id, seq__gt=seq)
+    return rows.order_by()[: most + 1].count()
