@@ -35,7 +35,9 @@ class IdempotentReply(models.Model):
 
     class Meta:
         verbose_name_plural = "idempotent replies"
-        constraints = [models.UniqueConstraint(fields=["credential", "key"], name="idempotency_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["credential", "key"], name="idempotency_once")
+        ]
         indexes = [models.Index(fields=["created_at"], name="idempotency_age")]
 
     def __str__(self) -> str:

@@ -1,0 +1,123 @@
+"""The kit's way into `workspaces` and `accounts`: which rows stand behind a credential."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from apps.accounts.models import User
+from apps.core.actor import Actor, Caller, CallerKind, Scope
+from apps.core.errors import NotFound, Unauthenticated
+from apps.workspaces import selectors
+from apps.workspaces.models import ApiToken, Workspace, WorkspaceStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIMITS_TTL = 30.0  # seconds an operator's change of a token's limits may take
+MAX_LIMITS = 10_000
+
+
+def caller_of_token(raw: str, *, request_id: str, ip: str) -> Caller:
+    """The caller of a personal or session token; TokenRevoked, TokenExpired, Unauthenticated."""
+    return selectors.caller_of_token(raw, request_id=request_id, ip=ip)
+
+
+def caller_of_key(raw: str, *, kinds: frozenset[str], request_id: str, ip: str) -> Caller:
+    """The caller of a key of one of `kinds` (`TokenKind` values); Unauthenticated."""
+    return selectors.caller_of_key(raw, kinds=kinds, request_id=request_id, ip=ip)
+
+
+def actor_in(caller: Caller, workspace_id: UUID) -> Actor:
+    """`caller` inside that workspace; WorkspaceMismatch or NotFound."""
+    if caller.platform and caller.user_id is None:
+        return selectors.operator_actor(caller, workspace_id)
+    return selectors.actor_in(caller, workspace_id)
+
+
+def caller_of_hmac(
+    key_id: str, signed: Callable[[bytes], bool], *, request_id: str, ip: str
+) -> Caller:
+    """The caller behind HMAC key `key_id`, if `signed(secret)`; else Unauthenticated."""
+    try:
+        token, secret = selectors.hmac_key(key_id)
+    except (NotFound, Unauthenticated):
+        signed(b"sk_of_nobody")  # the same work for a key that does not exist
+        raise Unauthenticated from None
+    if not signed(secret):
+        raise Unauthenticated
+    return Caller(
+        CallerKind.KEY,
+        Scope.named(token.scope),
+        user_id=token.user_id,
+        token_id=token.id,
+        workspace_id=token.workspace_id,
+        request_id=request_id,
+        ip=ip,
+    )
+
+
+def workspace_by_slug(slug: str) -> UUID:
+    """The id of the workspace with that slug; NotFound. Says nothing about who may enter."""
+    rows = Workspace.objects.exclude(status=WorkspaceStatus.REMOVED)
+    found = rows.filter(slug=slug).values_list("id", flat=True).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def first_workspace(caller: Caller) -> UUID:
+    """The one a caller means who names none: the key's own, else their oldest; NotFound."""
+    return selectors.default_workspace(caller)
+
+
+def session_user(subject: str, email: str) -> User:
+    """The person a panel session names, by id, else by e-mail; Unauthenticated for nobody."""
+    people = User.objects.filter(is_active=True)
+    with contextlib.suppress(ValueError):
+        if found := people.filter(id=UUID(subject)).first():
+            return found
+    if email and (found := people.filter(email=email.strip().lower()).first()):
+        return found
+    raise Unauthenticated
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A credential's own limits per minute; None where the surface's default holds."""
+
+    kind: str
+    read: int | None
+    write: int | None
+
+
+_limits: dict[UUID, tuple[float, Limits]] = {}
+_limits_lock = threading.Lock()
+
+
+def limits_of(token_id: UUID) -> Limits:
+    """The limits staff set for this credential, remembered `LIMITS_TTL` seconds."""
+    known = _limits.get(token_id)
+    if known and known[0] > time.monotonic():
+        return known[1]
+    row = (
+        ApiToken.objects.filter(id=token_id)
+        .values_list("kind", "read_per_min", "write_per_min")
+        .first()
+    )
+    limits = Limits(*row) if row else Limits("", None, None)
+    with _limits_lock:
+        if len(_limits) >= MAX_LIMITS:
+            _limits.clear()
+        _limits[token_id] = (time.monotonic() + LIMITS_TTL, limits)
+    return limits
+
+
+def forget_limits() -> None:
+    """Read every credential's limits anew (tests, the console after a change)."""
+    with _limits_lock:
+        _limits.clear()
