@@ -102,14 +102,21 @@ def test_no_plain_link_stands_beside_a_composite_one():
     assert not [f"{t}.{c}" for t, c, _ in tenant_links() if (t, (c,)) in plain]
 
 
-def test_a_row_of_another_workspace_cannot_be_linked(aurora, borealis):
+@transaction.atomic
+def link(workspace_id, agent):
     from apps.conversations.models import Session
+
+    Session.unscoped.create(workspace_id=workspace_id, agent=agent)
+    connection.check_constraints()  # they are deferred: look now, not at the commit
+
+
+def test_a_row_of_another_workspace_cannot_be_linked(aurora, borealis):
     from apps.formations.models import Agent
 
     theirs = Agent.unscoped.create(workspace_id=aurora.id, name="Aurora's")
-    Session.unscoped.create(workspace_id=borealis.id, agent=theirs)  # deferred: seen at commit
-    with pytest.raises(IntegrityError), transaction.atomic():
-        connection.check_constraints()
+    link(aurora.id, theirs)
+    with pytest.raises(IntegrityError):
+        link(borealis.id, theirs)
 
 
 def test_the_models_and_the_migrations_agree():

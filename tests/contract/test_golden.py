@@ -1,0 +1,76 @@
+"""The golden files: each operation has one, and the comparison can fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.golden import Matcher, Mismatch, operations
+
+# The operations of this stage (contract/routes.tsv). A later stage adds its own.
+REQUIRED = [
+    "GET /me",
+    "GET /tokens",
+    "POST /tokens",
+    "DELETE /tokens/{token_id}",
+    "GET /tokens/{token_id}/usage",
+    "GET /sessions",
+    "POST /sessions",
+    "GET /sessions/{session_id}",
+    "PATCH /sessions/{session_id}",
+    "DELETE /sessions/{session_id}",
+    "POST /sessions/{session_id}/end",
+    "POST /sessions/{session_id}/pause",
+    "POST /sessions/{session_id}/resume",
+    "GET /sessions/{session_id}/messages",
+    "POST /sessions/{session_id}/messages",
+    "POST /sessions/{session_id}/files",
+    "GET /sessions/{session_id}/files",
+    "DELETE /sessions/{session_id}/files/{file_id}",
+    "GET /workspaces",
+    "POST /workspaces",
+    "GET /workspaces/{workspace_id}",
+    "PATCH /workspaces/{workspace_id}",
+    "DELETE /workspaces/{workspace_id}",
+    "GET /workspaces/{workspace_id}/sessions",
+    "POST /workspaces/{workspace_id}/sessions",
+    "WS /session/{session_id}/",
+    "POST /v1/chat/completions",
+    "GET /v1/models",
+]
+
+
+@pytest.mark.parametrize("operation", REQUIRED)
+def test_the_operation_has_a_golden_file(operation):
+    assert operations().get(operation), (
+        "write one by hand from the contract: tests/contract/golden/"
+    )
+
+
+@pytest.mark.parametrize(
+    ("golden", "found"),
+    [
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({"a": 1}, {}),
+        ({"a": 1}, {"a": True}),
+        ({"a": None}, {"a": ""}),
+        ([1, 2], [2, 1]),
+        ("<time>", "2026-05-21T10:00:00Z"),
+        ("<ses:1>", "ses_only"),
+        (["<ws:1>", "<ws:1>"], ["ws_A", "ws_B"]),
+        ("<number>", "1"),
+    ],
+)
+def test_a_difference_is_seen(golden, found):
+    with pytest.raises(Mismatch):
+        Matcher().match(golden, found)
+
+
+def test_placeholders_match_their_kind_inside_text():
+    golden = {"id": "<ses:1>", "url": "ws://h/session/<ses:1>/", "at": "<time>", "n": "<number>"}
+    found = {
+        "id": "ses_1a_2b",
+        "url": "ws://h/session/ses_1a_2b/",
+        "at": "2026-05-21T10:00:00.123Z",
+        "n": 3,
+    }
+    Matcher().match(golden, found)
