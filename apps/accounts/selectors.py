@@ -71,7 +71,7 @@ def system_caller() -> Caller:
     return Caller(kind=CallerKind.SYSTEM, scope=Scope.ADMIN, platform=True)
 
 
-def need_platform(caller: Caller) -> None:
+def need_platform(caller: Caller | Actor) -> None:
     """Raise `OperatorsOnly` unless the caller stands above workspaces."""
     if not caller.platform:
         raise OperatorsOnly

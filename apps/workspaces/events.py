@@ -48,8 +48,8 @@ class WorkspaceSuspended(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceRestored(Fact):
-    name: ClassVar[str] = "workspace.restored"
+class WorkspaceResumed(Fact):
+    name: ClassVar[str] = "workspace.resumed"
     subject: ClassVar[tuple[str, str]] = ("workspace", "workspace_id")
 
     workspace_id: UUID

@@ -15,7 +15,7 @@ from apps.workspaces.services.tokens import (
 from apps.workspaces.services.workspaces import (
     create_workspace,
     delete_workspace,
-    restore_workspace,
+    resume_workspace,
     suspend_workspace,
     update_settings,
     update_workspace,
@@ -31,7 +31,7 @@ __all__ = [
     "issue_session_token",
     "issue_token",
     "remove_member",
-    "restore_workspace",
+    "resume_workspace",
     "revoke_key",
     "revoke_token",
     "set_token_limits",

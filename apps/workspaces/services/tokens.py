@@ -133,7 +133,7 @@ def end_session_tokens(actor: Actor, session_id: UUID) -> int:
 
 
 @transaction.atomic
-def revoke_token(caller: Caller, token_id: UUID, reason: str = "") -> None:
+def revoke_token(caller: Caller | Actor, token_id: UUID, reason: str = "") -> None:
     """Kill one of the caller's own tokens, at once; a repeat changes nothing. Operators: anybody's.
 
     A token bound to a workspace reaches only the tokens of that workspace. Publishes TokenRevoked.
@@ -180,8 +180,8 @@ def set_token_limits(
         "max_sessions": max_sessions,
     }
     for field, value in after.items():
-        if value is not None and not 0 <= value <= 1_000_000:
-            raise InvalidInput(fields={field: ["Must be from 0 to 1000000."]})
+        if value is not None and not 1 <= value <= 1_000_000:
+            raise InvalidInput(fields={field: ["Must be from 1 to 1000000."]})
     before = {field: getattr(token, field) for field in after}
     ApiToken.objects.filter(pk=token_id).update(**after)
     record_change(

@@ -146,15 +146,15 @@ def delete_workspace(actor: Actor) -> None:
 
 
 @transaction.atomic
-def suspend_workspace(caller: Caller, workspace_id: UUID, *, reason: str) -> Workspace:
+def suspend_workspace(actor: Actor, *, reason: str) -> Workspace:
     """Let a workspace be read but not changed. Operators, with a reason. Repeating changes nothing."""
-    return _set_status(caller, workspace_id, WorkspaceStatus.SUSPENDED, reason)
+    return _set_status(actor, WorkspaceStatus.SUSPENDED, reason)
 
 
 @transaction.atomic
-def restore_workspace(caller: Caller, workspace_id: UUID, *, reason: str) -> Workspace:
+def resume_workspace(actor: Actor, *, reason: str) -> Workspace:
     """Undo a suspension. Operators, with a reason. Repeating changes nothing."""
-    return _set_status(caller, workspace_id, WorkspaceStatus.ACTIVE, reason)
+    return _set_status(actor, WorkspaceStatus.ACTIVE, reason)
 
 
 def checked_slug(slug: Any) -> str:
@@ -228,28 +228,25 @@ def _apply(actor: Actor, workspace: Workspace, changes: dict[str, Any]) -> Works
     return workspace
 
 
-def _set_status(
-    caller: Caller, workspace_id: UUID, status: WorkspaceStatus, reason: str
-) -> Workspace:
-    need_platform(caller)
+def _set_status(actor: Actor, status: WorkspaceStatus, reason: str) -> Workspace:
+    need_platform(actor)
     reason = checked_text("reason", reason, 500)
-    workspace = lock_workspace(workspace_id)
+    workspace = lock_workspace(actor.workspace_id)
     if workspace.status == status:
         return workspace
     before = {"status": workspace.status}
     workspace.status = status
     workspace.save(update_fields=["status", "updated_at"])
-    inside = replace(caller, workspace_id=workspace_id)
     suspended = status == WorkspaceStatus.SUSPENDED
-    fact = events.WorkspaceSuspended if suspended else events.WorkspaceRestored
+    fact = events.WorkspaceSuspended if suspended else events.WorkspaceResumed
     record_change(
-        inside,
+        actor,
         fact.name,
         "workspace",
-        workspace_id,
+        workspace.pk,
         before=before,
         after={"status": status.value},
         reason=reason,
     )
-    announce(inside, fact(workspace_id=workspace_id, reason=reason))
+    announce(actor, fact(workspace_id=workspace.pk, reason=reason))
     return workspace
