@@ -6,3 +6,8 @@ from django.apps import AppConfig
 class ApprovalsConfig(AppConfig):
     name = "apps.approvals"
     label = "approvals"
+
+    def ready(self) -> None:
+        from apps.approvals.tools import register_tools
+
+        register_tools()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from django.db import models
 
 from apps.core.tenancy import TenantModel
@@ -27,7 +26,9 @@ class Approval(TenantModel):
     """One request and its decision. Decided once, by somebody other than the requester.
 
     `binding` is the SHA-256 of tool, canonical arguments, run and step: the permission covers
-    exactly that call and is used once (`used_at`).
+    exactly that call and is used once (`used_at`). `expires_at` ends the wait of a pending request;
+    the decision moves it: from then on it ends the time in which the permission may be used.
+    `requested_token` is the credential that asked, which may not answer itself either.
     """
 
     kind = models.CharField(max_length=10, choices=ApprovalKind, default=ApprovalKind.ACTION)
@@ -44,9 +45,11 @@ class Approval(TenantModel):
     requested_by = models.ForeignKey(
         "accounts.User", null=True, on_delete=models.SET_NULL, related_name="+"
     )
+    requested_token = models.UUIDField(null=True, editable=False)
     decided_by = models.ForeignKey(
         "accounts.User", null=True, on_delete=models.SET_NULL, related_name="+"
     )
+    note = models.CharField(max_length=1000, blank=True)
     decided_at = models.DateTimeField(null=True)
     used_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
@@ -60,6 +63,18 @@ class Approval(TenantModel):
             models.Index(
                 fields=["expires_at"], name="approval_expiry", condition=models.Q(status="pending")
             ),
+            models.Index(
+                fields=["workspace", "binding"],
+                name="approval_binding",
+                condition=~models.Q(binding=""),
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "binding"],
+                condition=models.Q(status="pending") & ~models.Q(binding=""),
+                name="one_pending_request_a_call",
+            )
         ]
 
     def __str__(self) -> str:

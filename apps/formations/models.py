@@ -66,7 +66,9 @@ class McpServer(TenantModel):
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta(TenantModel.Meta):
-        constraints = [models.UniqueConstraint(fields=["workspace", "name"], name="mcp_server_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "name"], name="mcp_server_once")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -82,7 +84,9 @@ class ToolSetting(TenantModel):
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta(TenantModel.Meta):
-        constraints = [models.UniqueConstraint(fields=["workspace", "tool"], name="tool_setting_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "tool"], name="tool_setting_once")
+        ]
 
     def __str__(self) -> str:
         return self.tool

@@ -10,7 +10,9 @@ from apps.core.tenancy import TenantKey, TenantModel
 class Memory(TenantModel):
     """A named note that agents read and append to. `agent` null: shared by the whole workspace."""
 
-    agent = TenantKey("formations.Agent", null=True, blank=True, on_delete=models.CASCADE, related_name="+")
+    agent = TenantKey(
+        "formations.Agent", null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+    )
     key = models.CharField(max_length=120, default="notes")
     content = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -9,47 +9,129 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('workspaces', '0001_initial'),
+        ("workspaces", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Approval',
+            name="Approval",
             fields=[
-                ('id', models.UUIDField(default=apps.core.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('action', 'Action'), ('question', 'Question'), ('budget', 'Budget')], default='action', max_length=10)),
-                ('status', models.CharField(choices=[('pending', 'Pending'), ('approved', 'Approved'), ('denied', 'Denied'), ('answered', 'Answered'), ('withdrawn', 'Withdrawn'), ('expired', 'Expired')], default='pending', max_length=10)),
-                ('subject_type', models.CharField(max_length=40)),
-                ('subject_id', models.UUIDField(null=True)),
-                ('session_id', models.UUIDField(null=True)),
-                ('action', models.TextField()),
-                ('reason', models.TextField(blank=True)),
-                ('context', models.JSONField(blank=True, default=dict)),
-                ('options', models.JSONField(blank=True, default=list)),
-                ('binding', models.CharField(blank=True, max_length=64)),
-                ('answer', models.JSONField(null=True)),
-                ('decided_at', models.DateTimeField(null=True)),
-                ('used_at', models.DateTimeField(null=True)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('decided_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('requested_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='workspaces.workspace')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=apps.core.ids.uuid7,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("action", "Action"),
+                            ("question", "Question"),
+                            ("budget", "Budget"),
+                        ],
+                        default="action",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("approved", "Approved"),
+                            ("denied", "Denied"),
+                            ("answered", "Answered"),
+                            ("withdrawn", "Withdrawn"),
+                            ("expired", "Expired"),
+                        ],
+                        default="pending",
+                        max_length=10,
+                    ),
+                ),
+                ("subject_type", models.CharField(max_length=40)),
+                ("subject_id", models.UUIDField(null=True)),
+                ("session_id", models.UUIDField(null=True)),
+                ("action", models.TextField()),
+                ("reason", models.TextField(blank=True)),
+                ("context", models.JSONField(blank=True, default=dict)),
+                ("options", models.JSONField(blank=True, default=list)),
+                ("binding", models.CharField(blank=True, max_length=64)),
+                ("answer", models.JSONField(null=True)),
+                ("requested_token", models.UUIDField(editable=False, null=True)),
+                ("note", models.CharField(blank=True, max_length=1000)),
+                ("decided_at", models.DateTimeField(null=True)),
+                ("used_at", models.DateTimeField(null=True)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "decided_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "requested_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "workspace",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="workspaces.workspace",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at', '-id'],
-                'abstract': False,
-                'base_manager_name': 'unscoped',
-                'default_manager_name': 'unscoped',
-                'indexes': [models.Index(fields=['workspace', 'status', '-created_at'], name='approval_queue'), models.Index(fields=['subject_type', 'subject_id'], name='approval_by_subject'), models.Index(condition=models.Q(('status', 'pending')), fields=['expires_at'], name='approval_expiry')],
+                "ordering": ["-created_at", "-id"],
+                "abstract": False,
+                "base_manager_name": "unscoped",
+                "default_manager_name": "unscoped",
+                "indexes": [
+                    models.Index(
+                        fields=["workspace", "status", "-created_at"], name="approval_queue"
+                    ),
+                    models.Index(fields=["subject_type", "subject_id"], name="approval_by_subject"),
+                    models.Index(
+                        condition=models.Q(("status", "pending")),
+                        fields=["expires_at"],
+                        name="approval_expiry",
+                    ),
+                    models.Index(
+                        condition=models.Q(("binding", ""), _negated=True),
+                        fields=["workspace", "binding"],
+                        name="approval_binding",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(
+                            ("status", "pending"), models.Q(("binding", ""), _negated=True)
+                        ),
+                        fields=("workspace", "binding"),
+                        name="one_pending_request_a_call",
+                    )
+                ],
             },
             managers=[
-                ('unscoped', django.db.models.manager.Manager()),
+                ("unscoped", django.db.models.manager.Manager()),
             ],
         ),
         tenant_key("approvals_approval"),

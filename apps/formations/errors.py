@@ -1,0 +1,42 @@
+"""What can go wrong with agents and their means."""
+
+from __future__ import annotations
+
+from apps.core.errors import Conflict, Forbidden, NotFound
+
+
+class AgentNotFound(NotFound):
+    code = "agent_not_found"
+    message = "No such agent."
+
+
+class AgentNameTaken(Conflict):
+    code = "agent_name_taken"
+    message = "An agent of this name exists already."
+
+
+class DefaultAgentStays(Conflict):
+    code = "default_agent_stays"
+    message = "A workspace keeps its default agent. Make another one the default first."
+
+
+class TooMany(Conflict):
+    code = "too_many"
+    message = "The workspace has as many of these as it may."
+
+
+class McpServerNotFound(NotFound):
+    code = "mcp_server_not_found"
+    message = "No such MCP server."
+
+
+class McpServerNameTaken(Conflict):
+    code = "mcp_server_name_taken"
+    message = "An MCP server of this name exists already."
+
+
+class StdioForOperators(Forbidden):
+    """A stdio server is a program on this machine: whoever adds one runs code here."""
+
+    code = "stdio_for_operators"
+    message = "Only an operator of this installation may add a server that runs a command."

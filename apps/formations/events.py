@@ -1,0 +1,84 @@
+"""What happened to agents and their means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from apps.core.facts import Fact
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFact(Fact):
+    name: ClassVar[str] = "agent.changed"
+    subject: ClassVar[tuple[str, str]] = ("agent", "agent_id")
+
+    agent_id: UUID
+    agent_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentCreated(AgentFact):
+    name: ClassVar[str] = "agent.created"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentUpdated(AgentFact):
+    """`changed`: the fields that are different now."""
+
+    name: ClassVar[str] = "agent.updated"
+
+    changed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentDeleted(AgentFact):
+    name: ClassVar[str] = "agent.deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSettingChanged(Fact):
+    name: ClassVar[str] = "tool.setting_changed"
+
+    tool: str
+    enabled: bool
+    needs_approval: bool | None
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpServerFact(Fact):
+    name: ClassVar[str] = "mcp_server.changed"
+    subject: ClassVar[tuple[str, str]] = ("mcp_server", "server_id")
+
+    server_id: UUID
+    server: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpServerAdded(McpServerFact):
+    name: ClassVar[str] = "mcp_server.added"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpServerUpdated(McpServerFact):
+    name: ClassVar[str] = "mcp_server.updated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpServerRemoved(McpServerFact):
+    name: ClassVar[str] = "mcp_server.removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpServerContacted(McpServerFact):
+    """The last contact changed what is known. `status`: ready, failed or changed."""
+
+    name: ClassVar[str] = "mcp_server.contacted"
+
+    status: str
+    error: str = ""
+    changed_tools: list[str] = field(default_factory=list)

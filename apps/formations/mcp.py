@@ -1,0 +1,323 @@
+"""Connections to MCP servers: pooled per server in this process's home loop, closed when idle.
+
+TLDR: `offered(server)` connects when needed and lists the tools; `call(...)` calls one. Every failure
+is `McpFailed` with words for the model; the row of the server says what the last contact said. A tool
+whose definition changed since it was first seen is not offered until a human accepts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from apps.core.actor import Actor
+from apps.core.aio import db_call, home_loop, spawn
+from apps.formations import means
+from apps.formations.mcp_tools import Listed, answer_text, pin, readable
+from apps.formations.models import McpServer, McpTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from uuid import UUID
+
+    from apps.formations.policy import Server
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+CONNECT_TIMEOUT = 10.0  # seconds, for the handshake and the first list
+CALL_TIMEOUT = 60.0
+IDLE = 300.0  # a connection nobody used for so long is closed
+RELIST = 300.0  # how old a list of tools may be
+REST = 30.0  # after a failure: how long not to try again
+MOST_CONNECTIONS = 200  # in one process
+MOST_TOOLS = 64  # of one server
+MOST_PAGES = 10
+
+
+class McpFailed(Exception):
+    """The server did not do it; the text may be shown to the model and in the console."""
+
+
+@dataclass(eq=False)
+class Connection:
+    """One live server. Its task owns the SDK's scopes from entering to leaving."""
+
+    workspace_id: UUID
+    server: Server
+    client: Any = None
+    listed: tuple[Listed, ...] = ()
+    listed_at: float = 0.0
+    used_at: float = field(default_factory=time.monotonic)
+    calls: int = 0
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    ready: asyncio.Future[None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    task: asyncio.Task[None] | None = None
+    lost: bool = False
+
+    @property
+    def usable(self) -> bool:
+        return not (self.lost or self.stop.is_set() or self.task is None or self.task.done())
+
+    def give_up(self) -> None:
+        """The other side is gone: no new call comes here, and the task winds the rest up."""
+        self.lost = True
+        self.stop.set()
+
+
+_pool: dict[tuple[UUID, UUID], Connection] = {}
+_resting: dict[tuple[UUID, UUID], tuple[float, Any, str]] = {}
+
+
+async def offered(workspace_id: UUID, server: Server) -> tuple[Listed, ...]:
+    """The tools a server offers now, connecting if need be. Raises McpFailed."""
+    return await _at_home(_offered(workspace_id, server))
+
+
+async def call(
+    workspace_id: UUID,
+    server: Server,
+    tool: str,
+    arguments: dict[str, Any],
+    *,
+    seconds: float = CALL_TIMEOUT,
+    key: str = "",
+) -> str:
+    """Call a tool the server offers; its answer as text. Raises McpFailed, also for its own errors."""
+    return await _at_home(_call(workspace_id, server, tool, arguments, seconds=seconds, key=key))
+
+
+async def close_all() -> None:
+    """Close every connection and end every child process: at shutdown. Bounded to 5 seconds."""
+    await _at_home(_close_all())
+
+
+async def _at_home(work: Coroutine[Any, Any, T]) -> T:
+    """Connections live in the home loop; from any other loop the work is sent there."""
+    if asyncio.get_running_loop() is home_loop():
+        return await work
+    return await asyncio.wrap_future(spawn(work))
+
+
+async def _offered(workspace_id: UUID, server: Server) -> tuple[Listed, ...]:
+    connection = await _connected(workspace_id, server)
+    if time.monotonic() - connection.listed_at > RELIST:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await _list_tools(connection)
+    return connection.listed
+
+
+async def _call(
+    workspace_id: UUID,
+    server: Server,
+    tool: str,
+    arguments: dict[str, Any],
+    *,
+    seconds: float,
+    key: str,
+) -> str:
+    connection = await _connected(workspace_id, server)
+    if all(known.name != tool for known in connection.listed):
+        raise McpFailed(f"The server {server.name} no longer offers this tool.")
+    connection.calls += 1
+    try:
+        async with asyncio.timeout(seconds):
+            result = await connection.client.call_tool(
+                tool, arguments, meta={"polymux/idempotency-key": key} if key else None
+            )
+    except TimeoutError:
+        raise McpFailed(f"The tool did not answer within {seconds:g} seconds.") from None
+    except Exception as error:
+        raise await _told(connection, error) from error
+    finally:
+        connection.calls -= 1
+        connection.used_at = time.monotonic()
+    text = answer_text(result)
+    if result.is_error:
+        raise McpFailed(text or "The tool failed.")
+    return text
+
+
+async def _connected(workspace_id: UUID, server: Server) -> Connection:
+    place = (workspace_id, server.id)
+    connection = _pool.get(place)
+    if connection is not None and connection.server.version != server.version:
+        connection.stop.set()  # configured anew: calls in flight fail, the next one reconnects
+        connection = None
+    if connection is None or not connection.usable:
+        _refuse_while_resting(place, server)
+        if len(_pool) >= MOST_CONNECTIONS:
+            raise McpFailed("Too many MCP servers are connected at this time.")
+        connection = _pool[place] = Connection(workspace_id, server)
+        connection.task = asyncio.create_task(_live(connection), name=f"mcp {server.name}")
+    connection.used_at = time.monotonic()
+    await asyncio.shield(connection.ready)
+    return connection
+
+
+def _refuse_while_resting(place: tuple[UUID, UUID], server: Server) -> None:
+    until, version, words = _resting.get(place, (0.0, None, ""))
+    if version == server.version and time.monotonic() < until:
+        raise McpFailed(words)
+    _resting.pop(place, None)
+
+
+async def _live(connection: Connection) -> None:
+    """Connect, say so, and keep the connection until it is stopped, lost or idle."""
+    place = (connection.workspace_id, connection.server.id)
+    try:
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    connection.client = await stack.enter_async_context(await _client(connection))
+                    await _list_tools(connection)
+            except Exception as error:
+                raise McpFailed(_words(connection.server, error)) from error
+            if not connection.ready.done():
+                connection.ready.set_result(None)
+            await _until_idle(connection)
+    except McpFailed as failure:
+        await _failed(connection, str(failure))
+    except Exception:
+        # What the SDK raises on the way out of a connection that broke.
+        log.warning("the connection to MCP server %s broke", connection.server.name, exc_info=True)
+    finally:
+        connection.lost = True
+        if _pool.get(place) is connection:
+            del _pool[place]
+        if not connection.ready.done():
+            connection.ready.set_exception(McpFailed("The connection was closed."))
+        connection.ready.exception()  # looked at: nobody may be waiting
+
+
+async def _until_idle(connection: Connection) -> None:
+    while not connection.stop.is_set():
+        left = connection.used_at + IDLE - time.monotonic()
+        if left <= 0 and connection.calls == 0:
+            return
+        try:
+            async with asyncio.timeout(max(left, 1.0)):
+                await connection.stop.wait()
+        except TimeoutError:
+            continue
+
+
+async def _client(connection: Connection) -> Any:
+    """The SDK's client for this server, not yet entered. The SDK is imported here, on first use."""
+    from mcp import Client
+
+    server, secrets = await db_call(_configuration, connection.workspace_id, connection.server.id)
+    if server.transport == McpTransport.STDIO:
+        from apps.formations.mcp_stdio import child_process
+
+        transport: Any = child_process(server.command, secrets, str(server.id), connection.give_up)
+    else:
+        from mcp.client.streamable_http import streamable_http_client
+
+        from apps.formations.mcp_http import guarded_client
+
+        transport = streamable_http_client(server.url, http_client=guarded_client(secrets))
+    return Client(transport, cache=None)
+
+
+def _configuration(workspace_id: UUID, server_id: UUID) -> tuple[McpServer, dict[str, str]]:
+    server = McpServer.objects.in_workspace(workspace_id).filter(id=server_id, enabled=True).first()
+    if server is None:
+        raise McpFailed("The server was removed.")
+    return server, means.opened_secrets(server)
+
+
+async def _list_tools(connection: Connection) -> None:
+    """Ask for the tools, compare them with what is pinned, and write down what was found."""
+    found: list[Listed] = []
+    cursor = None
+    for _ in range(MOST_PAGES):
+        page = await connection.client.list_tools(cursor=cursor)
+        found += [tool for raw in page.tools if (tool := readable(raw)) is not None]
+        cursor = page.next_cursor
+        if not cursor or len(found) >= MOST_TOOLS:
+            break
+    found = found[:MOST_TOOLS]
+    usable = await db_call(_pin, connection.workspace_id, connection.server.id, found)
+    connection.listed, connection.listed_at = usable, time.monotonic()
+
+
+def _pin(workspace_id: UUID, server_id: UUID, found: list[Listed]) -> tuple[Listed, ...]:
+    server = McpServer.objects.in_workspace(workspace_id).filter(id=server_id).only("tools").first()
+    if server is None:
+        raise McpFailed("The server was removed.")
+    usable, kept, changed = pin(server.tools, found)
+    error = f"Changed since they were accepted: {', '.join(changed)}" if changed else ""
+    means.record_contact(
+        Actor.for_system(workspace_id),
+        server_id,
+        status="changed" if changed else "ready",
+        error=error,
+        tools=kept,
+    )
+    return usable
+
+
+async def _told(connection: Connection, error: Exception) -> McpFailed:
+    """What to say about a failed call; a broken connection is given up and reported."""
+    from mcp import MCPError
+    from mcp_types import CONNECTION_CLOSED
+
+    if isinstance(error, MCPError) and error.code != CONNECTION_CLOSED:
+        return McpFailed(f"The server refused: {error.message[:500]}")
+    words = f"The server {connection.server.name} broke off the connection."
+    connection.give_up()
+    await _report(connection, words)
+    return McpFailed(words)
+
+
+async def _failed(connection: Connection, words: str) -> None:
+    place = (connection.workspace_id, connection.server.id)
+    if len(_resting) > MOST_CONNECTIONS * 10:
+        _resting.clear()
+    _resting[place] = (time.monotonic() + REST, connection.server.version, words)
+    if not connection.ready.done():
+        connection.ready.set_exception(McpFailed(words))
+    await _report(connection, words)
+
+
+async def _report(connection: Connection, words: str) -> None:
+    actor = Actor.for_system(connection.workspace_id)
+    try:
+        await db_call(
+            means.record_contact, actor, connection.server.id, status="failed", error=words
+        )
+    except Exception:
+        log.exception("could not report MCP server %s", connection.server.name)
+
+
+def _words(server: Server, error: BaseException) -> str:
+    """Why a connection failed, without echoing what the other side sent."""
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        error = error.exceptions[0]
+    if isinstance(error, McpFailed):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return f"The server {server.name} did not answer within {CONNECT_TIMEOUT:g} seconds."
+    log.info("MCP server %s failed", server.name, exc_info=error)
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return f"The server {server.name} could not be reached ({reason})."
+
+
+async def _close_all() -> None:
+    tasks = []
+    for connection in list(_pool.values()):
+        connection.stop.set()
+        if connection.task is not None:
+            tasks.append(connection.task)
+    _resting.clear()
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=5)
+        for task in late:
+            task.cancel()

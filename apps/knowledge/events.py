@@ -1,0 +1,24 @@
+"""What happened to memories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from apps.core.facts import Fact
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryChanged(Fact):
+    """Not the text: a memory may be private to an agent. `size` in bytes."""
+
+    name: ClassVar[str] = "memory.changed"
+    subject: ClassVar[tuple[str, str]] = ("memory", "memory_id")
+
+    memory_id: UUID
+    key: str
+    agent_id: UUID | None
+    size: int

@@ -1,0 +1,36 @@
+"""Reading memories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apps.core.actor import Scope
+from apps.formations.selectors import get_agent
+from apps.knowledge.models import Memory
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from django.db.models import QuerySet
+
+    from apps.core.actor import Actor
+
+
+def list_memories(actor: Actor, *, agent_id: UUID | None = None) -> QuerySet[Memory]:
+    """The shared memories, or those of one agent (NotFound when it is absent or foreign)."""
+    actor.need(Scope.READ)
+    if agent_id is not None:
+        get_agent(actor, agent_id)
+    rows: QuerySet[Memory] = Memory.objects.in_workspace(actor.workspace_id)
+    return rows.filter(agent_id=agent_id).order_by("key")
+
+
+def read_memory(actor: Actor, key: str = "notes", *, agent_id: UUID | None = None) -> str | None:
+    """The text under `key`; None when nothing was ever written there."""
+    content: str | None = (
+        list_memories(actor, agent_id=agent_id)
+        .filter(key=key)
+        .values_list("content", flat=True)
+        .first()
+    )
+    return content
