@@ -7,7 +7,6 @@ written down*, so that `last_used_at` costs at most one write a minute and none 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from django.db import DatabaseError, connection, connections
 
 from apps.core.actor import Actor, Caller, CallerKind, Role, Scope
 from apps.core.aio import db_executor
+from apps.core.crypto import SealBroken, context_of, digest, open_sealed
 from apps.core.errors import (
     NotFound,
     ScopeInsufficient,
@@ -28,7 +28,7 @@ from apps.core.errors import (
     WorkspaceMismatch,
 )
 from apps.workspaces.errors import WorkspaceSuspended
-from apps.workspaces.models import TokenKind, WorkspaceStatus
+from apps.workspaces.models import ApiToken, TokenKind, WorkspaceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -93,11 +93,6 @@ class SuspendedActor(Actor):
         Actor.need(self, scope)  # zero-argument super() does not survive `slots=True`
 
 
-def digest_of(raw: str) -> bytes:
-    """What is kept of a credential: its SHA-256. Credentials are random, so no salt is needed."""
-    return hashlib.sha256(raw.encode()).digest()
-
-
 def caller_of_token(
     raw: str | None,
     *,
@@ -152,6 +147,34 @@ def actor_of_token(
     return caller, _actor(caller, row[10:] if row[10] is not None else None)
 
 
+def hmac_key(key_id: str) -> tuple[ApiToken, bytes]:
+    """The signing key with this id and its secret. One query.
+
+    Raises Unauthenticated (unknown, or sealed with a key that is gone), TokenExpired, TokenRevoked.
+    """
+    rows = ApiToken.objects.filter(kind=TokenKind.HMAC, prefix=key_id.replace("\x00", ""))
+    token = rows.first()
+    if token is None or token.sealed_secret is None:
+        raise Unauthenticated
+    if token.expires_at is not None and token.expires_at <= datetime.now(UTC):
+        raise TokenExpired
+    if token.revoked_at is not None:
+        raise TokenRevoked
+    try:
+        context = sealing_context(token.workspace_id, token.pk)
+        secret = open_sealed(token.sealed_secret, context=context)
+    except SealBroken:
+        log.warning("the secret of signing key %s does not open", token.pk)
+        raise Unauthenticated from None
+    note_use(token.pk, token.last_used_at)
+    return token, secret
+
+
+def sealing_context(workspace_id: UUID | None, token_id: UUID) -> str:
+    """What a signing key's secret is bound to."""
+    return context_of(workspace_id, "workspaces_apitoken", token_id, "sealed_secret")
+
+
 def default_workspace(caller: Caller) -> UUID:
     """Where a caller acts when nobody said where: their token's workspace, else their oldest one."""
     if caller.workspace_id is not None:
@@ -194,7 +217,7 @@ def _digest(raw: str | None) -> bytes:
     if len(raw) > LONGEST_TOKEN:
         raise Unauthenticated
     try:
-        return digest_of(raw)
+        return digest(raw)
     except UnicodeEncodeError:  # a lone surrogate out of a header
         raise Unauthenticated from None
 

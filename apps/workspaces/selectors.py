@@ -17,6 +17,7 @@ from apps.workspaces.credentials import (
     caller_of_key,
     caller_of_token,
     default_workspace,
+    hmac_key,
     need_session,
     operator_actor,
     refuse_session_token,
@@ -42,12 +43,14 @@ __all__ = [
     "get_member",
     "get_token",
     "get_workspace",
+    "hmac_key",
     "list_keys",
     "list_members",
     "list_tokens",
     "list_workspaces",
     "need_everywhere",
     "need_session",
+    "need_user",
     "operator_actor",
     "refuse_session_token",
     "token_limits",
@@ -68,6 +71,13 @@ def need_everywhere(caller: Caller) -> None:
     refuse_session_token(caller)
     if not caller.everywhere:
         raise WorkspaceMismatch("This needs an account-wide token.")
+
+
+def need_user(caller: Caller) -> UUID:
+    """The person behind the caller; Forbidden for keys, which are nobody in particular."""
+    if caller.user_id is None:
+        raise Forbidden("This credential belongs to no person.")
+    return caller.user_id
 
 
 # --- Workspaces -----------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from apps.accounts.services import checked_text
 from apps.core.actor import Actor, Caller, Scope
 from apps.core.announce import announce, cut_off
 from apps.core.clock import now
+from apps.core.crypto import digest, new_token, seal
 from apps.core.errors import InvalidInput, NotFound, ScopeInsufficient, WorkspaceMismatch
-from apps.core.ids import ALPHABET
-from apps.workspaces.credentials import KEY_KINDS, digest_of
+from apps.core.ids import uuid7
+from apps.workspaces.credentials import KEY_KINDS, sealing_context
 from apps.workspaces.errors import TokenLimitReached
 from apps.workspaces.events import TokenIssued, TokenRevoked
 from apps.workspaces.models import ApiToken, TokenKind
@@ -33,7 +34,6 @@ SESSION_TOKEN_LIFE = timedelta(days=30)
 MAX_LIVE_TOKENS = 200  # a person's personal tokens; and a workspace's keys
 LONGEST_NAME = 100
 LONGEST_PURPOSE = 500
-_RANDOM_CHARS = 43  # 62**43 > 2**256
 _SHOWN = 12
 
 _PREFIXES = {
@@ -99,6 +99,33 @@ def issue_key(actor: Actor, *, kind: TokenKind, name: str) -> tuple[ApiToken, st
     name = checked_text("name", name, LONGEST_NAME)
     _check_room(Q(workspace_id=actor.workspace_id, kind__in=KEY_KINDS))
     return _issue(actor, kind, name, _KEY_SCOPES[kind], _Holder(None, actor.workspace_id))
+
+
+@transaction.atomic
+def issue_hmac_key(actor: Actor, *, name: str) -> tuple[ApiToken, str]:
+    """A signing key of the actor's workspace: the row, whose `prefix` is the key id, and the secret.
+
+    Id `MUXI_` and 16 hex digits, secret `sk_` and 64 (contract/muxi.md). The secret is sealed, not
+    digested: a signature can only be checked with the secret itself. Publishes TokenIssued.
+    """
+    _need_admin(actor)
+    name = checked_text("name", name, LONGEST_NAME)
+    _check_room(Q(workspace_id=actor.workspace_id, kind=TokenKind.HMAC))
+    raw, token_id = f"sk_{secrets.token_hex(32)}", uuid7()
+    context = sealing_context(actor.workspace_id, token_id)
+    token = ApiToken(
+        id=token_id,
+        kind=TokenKind.HMAC.value,
+        workspace_id=actor.workspace_id,
+        name=name,
+        scope=_KEY_SCOPES[TokenKind.HMAC].word,
+        prefix=f"MUXI_{secrets.token_hex(8)}",
+        digest=digest(raw),
+        sealed_secret=seal(raw.encode(), context=context),
+    )
+    token.save(force_insert=True)
+    _tell(actor, token)
+    return token, raw
 
 
 @transaction.atomic
@@ -222,7 +249,7 @@ def _issue(
     *,
     purpose: str = "",
 ) -> tuple[ApiToken, str]:
-    raw = _PREFIXES[kind] + "".join(secrets.choice(ALPHABET) for _ in range(_RANDOM_CHARS))
+    raw = new_token(_PREFIXES[kind])
     token = ApiToken(
         kind=kind.value,
         user_id=holder.user_id,
@@ -233,7 +260,7 @@ def _issue(
         purpose=purpose,
         scope=scope.word,
         prefix=raw[:_SHOWN],
-        digest=digest_of(raw),
+        digest=digest(raw),
     )
     token.save(force_insert=True)
     _tell(who, token)
