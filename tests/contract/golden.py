@@ -43,7 +43,7 @@ class Matcher:
     def match(self, golden: Any, found: Any, where: str = "body") -> None:
         if golden == "<any>":
             return
-        if golden in {"<number>", "<epoch>"}:
+        if isinstance(golden, str) and golden in {"<number>", "<epoch>"}:
             self._match_number(golden, found, where)
         elif isinstance(golden, dict):
             self._match_object(golden, found, where)

@@ -1,0 +1,161 @@
+"""Wall 5: every route of every surface, walked by those who may not.
+
+Routes are found, not listed: a new one is walked without a word here. For each route with an id,
+with ids of things that exist in Aurora:
+
+- Mallory (another workspace's owner) hears exactly what she hears about ids that nobody has;
+- nobody (no credential) and a revoked token hear 401;
+- Cleo (a viewer with a `write` token) changes nothing;
+- a session's token opens its own session only.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+from django.test import Client
+
+from apps.accounts.models import AuditEntry
+from apps.events.models import Event
+from apps.workspaces.services import revoke_token
+from tests.walls.routes import Route, routes, routes_with_ids
+from tests.walls.treasure import KINDS, NOT_AN_ID, Treasure, bury, filled, nowhere, spelled
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+pytestmark = pytest.mark.django_db
+
+SHUT = {401, 403, 404, 405}
+# Open to everybody by contract: health, documents.
+PUBLIC = re.compile(r"^/(health|livez|readyz|metrics|docs|favicon|robots|\.well-known|)($|/|\.)")
+# POSTs that only read, so that a viewer may; named one by one.
+READING_POSTS: set[str] = set()
+
+WALK = [route for route in routes_with_ids() if not PUBLIC.match(route.path)]
+EVERY_DOOR = [route for route in routes() if not PUBLIC.match(route.path)]
+
+
+@dataclass(frozen=True)
+class World:
+    treasure: Treasure
+    absent: Treasure
+    mallory: str
+    mallory_star: str
+    ada: str
+    ada_star: str
+    cleo: str
+    cleo_star: str
+    revoked: str
+
+
+@pytest.fixture
+def world(aurora, borealis, settings, recording_queue):
+    settings.RATE_READ_PER_MIN = settings.RATE_WRITE_PER_MIN = 100_000
+    treasure = bury(aurora)
+    revoke_token(aurora.ben_caller, aurora.ben_token_id)
+    return World(
+        treasure, nowhere(treasure), borealis.mallory_token, borealis.mallory_star_token,
+        aurora.ada_token, aurora.ada_star_token, aurora.cleo_token, aurora.cleo_star_token,
+        aurora.ben_token,
+    )
+
+
+def ask(route: Route, method: str, treasure: Treasure, token: str = "") -> HttpResponse:
+    client = Client(raise_request_exception=False)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return client.generic(
+        method, filled(route.path, treasure, kinds=route.ids), b"{}", "application/json",
+        headers=headers,
+    )
+
+
+def heard(response: HttpResponse, treasure: Treasure) -> tuple[int, str]:
+    """What a client can tell from the answer, the ids they sent and the request's own id aside."""
+    body = response.content.decode()
+    for kind in KINDS:
+        body = body.replace(spelled(kind, treasure), f"<{kind}>")
+    names = sorted(set(response.headers) - {"Date", "Content-Length"})
+    stable = re.sub(r"req_[0-9A-Za-z]+|[0-9a-f-]{36}|\d{4}-\d\d-\d\dT[\d:.]+Z", "<>", body)
+    return response.status_code, f"{names} {stable}"
+
+
+def test_the_walk_finds_the_routes():
+    assert len(WALK) > 8, "the enumeration of routes is broken"
+
+
+def test_every_kind_of_id_has_a_sample():
+    unknown = {
+        kind: route.path for route in WALK for kind in route.ids
+        if kind not in KINDS and kind not in NOT_AN_ID
+    }
+    assert not unknown, "add a sample of each to tests/walls/treasure.py: bury() and KINDS"
+
+
+@pytest.mark.parametrize("route", WALK, ids=str)
+def test_a_stranger_cannot_tell_whether_it_exists(route, world):
+    for method in route.methods:
+        for token in (world.mallory, world.mallory_star):
+            foreign = ask(route, method, world.treasure, token)
+            absent = ask(route, method, world.absent, token)
+            assert foreign.status_code in SHUT, (method, foreign.status_code, foreign.content)
+            assert heard(foreign, world.treasure) == heard(absent, world.absent), method
+
+
+@pytest.mark.parametrize("route", WALK, ids=str)
+def test_a_stranger_finds_nothing_below_their_own_workspace(route, world, borealis):
+    """Aurora's things asked for in Mallory's own workspace: as absent as any."""
+    if route.ids == ["workspace_id"] or "workspace_id" not in route.ids + ["session_id"]:
+        return
+    mixed = replace(world.treasure, workspace=borealis.id)
+    absent = replace(world.absent, workspace=borealis.id)
+    for method in route.methods:
+        foreign = ask(route, method, mixed, world.mallory)
+        assert foreign.status_code in SHUT, (method, foreign.status_code, foreign.content)
+        assert heard(foreign, mixed) == heard(ask(route, method, absent, world.mallory), absent)
+
+
+@pytest.mark.parametrize("route", EVERY_DOOR, ids=str)
+def test_nobody_comes_in(route, world):
+    for method in route.methods:
+        response = ask(route, method, world.treasure)
+        assert response.status_code in {401, 405}, (method, response.status_code, response.content)
+
+
+@pytest.mark.parametrize("route", EVERY_DOOR, ids=str)
+def test_a_revoked_token_opens_nothing(route, world):
+    for method in route.methods:
+        response = ask(route, method, world.treasure, world.revoked)
+        assert response.status_code in {401, 405}, (method, response.status_code, response.content)
+
+
+@pytest.mark.parametrize("route", WALK, ids=str)
+def test_a_viewer_changes_nothing(route, world):
+    before = (Event.objects.count(), AuditEntry.objects.count())
+    for method in sorted(set(route.methods) - {"GET"}):
+        if f"{method} {route.path}" in READING_POSTS:
+            continue
+        for token in (world.cleo, world.cleo_star):
+            response = ask(route, method, world.treasure, token)
+            assert response.status_code in {403, 404, 405}, (method, response.content)
+    assert (Event.objects.count(), AuditEntry.objects.count()) == before
+
+
+@pytest.mark.parametrize("route", WALK, ids=str)
+def test_a_session_token_opens_its_own_session_only(route, world):
+    beside = replace(world.treasure, session=world.treasure.other_session)
+    for method in route.methods:
+        response = ask(route, method, beside, world.treasure.session_token)
+        assert response.status_code in SHUT, (method, response.status_code, response.content)
+
+
+@pytest.mark.parametrize("route", WALK, ids=str)
+def test_the_owner_comes_in(route, world):
+    """Control: the same ids open the same door to Ada, so the refusals above are about who asks."""
+    if "GET" not in route.methods:
+        return
+    answers = [ask(route, "GET", world.treasure, token) for token in (world.ada, world.ada_star)]
+    assert 200 in {answer.status_code for answer in answers}, answers[0].content

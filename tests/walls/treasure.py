@@ -1,0 +1,104 @@
+"""What Aurora owns, made for real, and how each kind of id is spelled in a path.
+
+A route with a new kind of id fails the walk until its kind is added to `KINDS`: make one such thing
+in `bury`, and say here how its id looks. Give the id of something that exists, or the walk proves
+nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.core.files.base import ContentFile
+
+from apps.conversations.services.attachments import attach_file
+from apps.conversations.services.messages import post_message
+from apps.conversations.services.sessions import create_session
+from apps.core.ids import session_wire_id, uuid7, wire_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from tests.support.cast import Aurora
+
+
+@dataclass(frozen=True)
+class Treasure:
+    """Ids of things in one workspace; `nowhere()` has the same shape and names nothing."""
+
+    workspace: UUID
+    slug: str
+    session: UUID
+    other_session: UUID
+    session_token: str
+    message: UUID
+    file: UUID
+    token: UUID
+    user: UUID
+
+
+def bury(aurora: Aurora) -> Treasure:
+    session, session_token = create_session(aurora.ada, title="Ada's")
+    other, _ = create_session(aurora.ada, title="Ada's other one")
+    message = post_message(aurora.ada, session.pk, content="for Ada's eyes")
+    file = attach_file(aurora.ada, session.pk, ContentFile(b"gold", name="map.txt"))
+    return Treasure(
+        workspace=aurora.id,
+        slug=aurora.workspace.slug,
+        session=session.pk,
+        other_session=other.pk,
+        session_token=session_token,
+        message=message.wire_id,
+        file=file.pk,
+        token=aurora.ada_token_id,
+        user=aurora.ada_user.pk,
+    )
+
+
+def nowhere(treasure: Treasure) -> Treasure:
+    """Ids that nobody has. The workspace is absent, too."""
+    return Treasure(
+        workspace=uuid7(),
+        slug="nobody-has-this",
+        session=uuid7(),
+        other_session=uuid7(),
+        session_token=treasure.session_token,
+        message=uuid7(),
+        file=uuid7(),
+        token=uuid7(),
+        user=uuid7(),
+    )
+
+
+KINDS: dict[str, Callable[[Treasure], str]] = {
+    "workspace_id": lambda t: wire_id("ws", t.workspace),
+    "session_id": lambda t: session_wire_id(t.workspace, t.session),
+    "message_id": lambda t: str(t.message),
+    "file_id": lambda t: wire_id("file", t.file),
+    "token_id": lambda t: wire_id("tok", t.token),
+    "user_id": lambda t: wire_id("usr", t.user),
+    "project_id": lambda t: t.slug,
+    "slug": lambda t: t.slug,
+    "formation_id": lambda t: t.slug,
+}
+# Parameters that name no row: a document, a platform, an asset.
+NOT_AN_ID = {"surface": "polymux", "name": "index.html", "asset": "x.js", "path": "x", "rest": "x"}
+
+
+def spelled(kind: str, treasure: Treasure) -> str:
+    """How this id stands in a path; KeyError (with instructions) for an unknown kind."""
+    if kind in NOT_AN_ID:
+        return NOT_AN_ID[kind]
+    if kind not in KINDS:
+        raise KeyError(
+            f"no sample of {kind!r}: make one in tests/walls/treasure.py:bury and spell it in KINDS"
+        )
+    return KINDS[kind](treasure)
+
+
+def filled(path: str, treasure: Treasure, *, kinds: list[str]) -> str:
+    for kind in kinds:
+        path = path.replace("{" + kind + "}", spelled(kind, treasure))
+    return path
