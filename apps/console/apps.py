@@ -6,3 +6,10 @@ from django.apps import AppConfig
 class ConsoleConfig(AppConfig):
     name = "apps.console"
     label = "console"
+
+    def ready(self) -> None:
+        from django.contrib import admin
+
+        from apps.console.live_page import live_urls
+
+        admin.site.extra_urls = live_urls  # type: ignore[attr-defined]  # unfold's door for views

@@ -1,0 +1,218 @@
+"""Sessions, messages and attachments in the operator console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
+    ChoicesRadioFilter,
+    FieldTextFilter,
+)
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+
+from apps.accounts.services import record_change
+from apps.console import show
+from apps.console.filters import AgeFilter
+from apps.console.readonly import ReadOnlyAdmin, ReadOnlyInline
+from apps.console.reasons import actor_for, reason_action
+from apps.conversations.models import Attachment, Message, Session
+
+if TYPE_CHECKING:
+    from django.utils.safestring import SafeString
+
+STATUS_LABELS = {
+    "starting": "info",
+    "idle": "success",
+    "running": "primary",
+    "waiting": "warning",
+    "paused": "warning",
+    "ended": "info",
+}
+_FIRST_WORDS = 200
+
+
+class MessageInline(ReadOnlyInline):
+    """The newest first, fifty a page."""
+
+    model = Message
+    fk_name = "session"
+    fields = ("created_at", "role", "words", "state", "run")
+    readonly_fields = ("words",)
+    ordering = ("-created_at", "-id")
+
+    def get_queryset(self, request: Any) -> Any:
+        return super().get_queryset(request).select_related("run").defer("parts", "run__input")
+
+    @display(description="Content")
+    def words(self, row: Message) -> str:
+        return row.content[:_FIRST_WORDS] + ("…" if len(row.content) > _FIRST_WORDS else "")
+
+
+class AttachmentInline(ReadOnlyInline):
+    model = Attachment
+    fk_name = "session"
+    fields = ("name", "mime_type", "size", "user", "created_at")
+    ordering = ("-created_at", "-id")
+
+    def get_queryset(self, request: Any) -> Any:
+        return super().get_queryset(request).select_related("user")
+
+
+@admin.register(Session)
+class SessionAdmin(ReadOnlyAdmin):
+    list_display = (
+        "title",
+        "state",
+        "workspace",
+        "agent",
+        "user",
+        "source",
+        "tokens_used",
+        "last_active_at",
+        "elsewhere",
+    )
+    list_select_related = ("workspace", "agent", "user")
+    list_filter = (
+        ("status", ChoicesRadioFilter),
+        ("workspace", AutocompleteSelectFilter),
+        ("agent", AutocompleteSelectFilter),
+        ("source", FieldTextFilter),
+        AgeFilter,
+    )
+    search_fields = ("title", "external_key__exact", "user__email")
+    id_search = ("pk", "workspace_id", "agent_id", "user_id", "token_id")
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "title",
+                    "wire",
+                    "state",
+                    "end_reason",
+                    "workspace",
+                    "agent",
+                    "user",
+                    "elsewhere",
+                )
+            },
+        ),
+        ("Spent", {"fields": ("tokens_used", "token_budget")}),
+        ("Came from", {"fields": ("source", "external_key", "token_link", "shown_metadata")}),
+        (
+            "Times",
+            {
+                "fields": (
+                    "created_at",
+                    "last_active_at",
+                    "updated_at",
+                    "ended_at",
+                    "deleted_at",
+                    "id",
+                )
+            },
+        ),
+    )
+    readonly_fields = ("wire", "state", "elsewhere", "token_link", "shown_metadata", "deleted_at")
+    inlines = (MessageInline, AttachmentInline)
+    actions = ("end",)
+    actions_detail = ("watch", "end")
+
+    @display(description="Status", label=STATUS_LABELS, ordering="status")
+    def state(self, row: Session) -> str:
+        return row.status
+
+    @display(description="Id on the wire")
+    def wire(self, row: Session) -> SafeString:
+        return show.mono(show.session_name(row.workspace_id, row.pk))
+
+    @display(description="Belongs to it")
+    def elsewhere(self, row: Session) -> SafeString:
+        return show.links(
+            [
+                (reverse("admin:live_session", args=[row.pk]), "live"),
+                (show.list_url("runs_run", session_id__exact=row.pk), "runs"),
+                (show.list_url("events_event", session_id__exact=row.pk), "events"),
+            ]
+        )
+
+    @display(description="Token")
+    def token_link(self, row: Session) -> str | SafeString:
+        return show.id_link("workspaces_apitoken", row.token_id, "tok")
+
+    @display(description="Metadata")
+    def shown_metadata(self, row: Session) -> Any:
+        return show.json_block(row.metadata)
+
+    @action(
+        description="Watch live", url_path="watch", icon="sensors", variant=ActionVariant.PRIMARY
+    )
+    def watch(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:live_session", args=[object_id]))
+
+    @reason_action(
+        "End session",
+        past="ended",
+        danger=True,
+        icon="stop_circle",
+        explain="Its turn stops, its session tokens die and clients are told. The transcript stays.",
+    )
+    def end(self, request: HttpRequest, row: Session, reason: str) -> None:
+        from apps.conversations.services import end_session
+
+        actor = actor_for(request, row)
+        with transaction.atomic():
+            end_session(actor, row.pk)
+            record_change(actor, "session.ended", "session", row.pk, reason=reason)
+
+
+@admin.register(Message)
+class MessageAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "role", "words", "session", "workspace", "state")
+    list_select_related = ("session", "workspace")
+    list_filter = (
+        ("role", ChoicesRadioFilter),
+        ("workspace", AutocompleteSelectFilter),
+        ("session", AutocompleteSelectFilter),
+        AgeFilter,
+    )
+    search_fields = ("content",)
+    id_search = ("pk", "wire_id", "session_id", "run_id", "workspace_id")
+    fieldsets = (
+        (None, {"fields": ("role", "text", "state", "created_at")}),
+        ("Where", {"fields": ("workspace", "session", "run", "user", "agent_key", "wire_id")}),
+        ("More", {"fields": ("shown_parts", "shown_metadata", "id")}),
+    )
+    readonly_fields = ("text", "shown_parts", "shown_metadata")
+
+    @display(description="Content")
+    def words(self, row: Message) -> str:
+        return row.content[:80] + ("…" if len(row.content) > 80 else "")
+
+    @display(description="Content")
+    def text(self, row: Message) -> Any:
+        return show.text_block(row.content)
+
+    @display(description="Parts")
+    def shown_parts(self, row: Message) -> Any:
+        return show.json_block(row.parts)
+
+    @display(description="Metadata")
+    def shown_metadata(self, row: Message) -> Any:
+        return show.json_block(row.metadata)
+
+
+@admin.register(Attachment)
+class AttachmentAdmin(ReadOnlyAdmin):
+    list_display = ("name", "mime_type", "size", "session", "workspace", "user", "created_at")
+    list_select_related = ("session", "workspace", "user")
+    list_filter = (("workspace", AutocompleteSelectFilter), AgeFilter)
+    search_fields = ("name",)
+    id_search = ("pk", "session_id", "workspace_id")
+    fields = ("name", "mime_type", "size", "session", "workspace", "user", "created_at", "id")
