@@ -152,7 +152,9 @@ class ModelChoice:
 
     def cost_micros(self, usage: Usage) -> int:
         """Rounded up: a meter that rounds down can be emptied by small calls."""
-        return -(-(usage.tokens_in * self.price_in + usage.tokens_out * self.price_out) // 1_000_000)
+        return -(
+            -(usage.tokens_in * self.price_in + usage.tokens_out * self.price_out) // 1_000_000
+        )
 
 
 # --- Tools ------------------------------------------------------------------------------------
