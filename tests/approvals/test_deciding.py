@@ -139,7 +139,7 @@ def test_a_permission_grows_stale(aurora, engine, asked):
 
 def test_the_facts_name_the_run_and_the_audit_the_decider(aurora, asked):
     services.decide(aurora.ben, asked.id, decision="approve")
-    assert facts(aurora.id) == ["approval.requested", "approval.decided"]
+    assert facts(aurora.id)[-2:] == ["approval.requested", "approval.decided"]
     told = Event.objects.filter(workspace_id=aurora.id).last()
     assert told.payload["run_id"] == str(asked.subject_id)
     entry = AuditEntry.objects.get(action="approval.approved")
