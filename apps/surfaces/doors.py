@@ -32,6 +32,15 @@ def caller_of_key(raw: str, *, kinds: frozenset[str], request_id: str, ip: str) 
     return selectors.caller_of_key(raw, kinds=kinds, request_id=request_id, ip=ip)
 
 
+def home_of_key(
+    raw: str, *, kinds: frozenset[str], request_id: str, ip: str
+) -> tuple[Caller, Actor]:
+    """Caller and their home workspace at once, in one query; as `caller_of_key` and `actor_in`."""
+    from apps.workspaces.credentials import actor_of_token
+
+    return actor_of_token(raw, request_id=request_id, ip=ip, kinds=kinds)
+
+
 def actor_in(caller: Caller, workspace_id: UUID) -> Actor:
     """`caller` inside that workspace; WorkspaceMismatch or NotFound."""
     if caller.platform and caller.user_id is None:

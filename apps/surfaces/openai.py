@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from apps.core.actor import Caller
+    from apps.core.actor import Actor, Caller
     from apps.core.errors import DomainError
 
 KEYS = frozenset({"pat", "admin_key", "client_key", "instance_key"})
@@ -62,6 +62,23 @@ class OpenAI(Surface):
             )
         except Unauthenticated:
             raise Unauthenticated("Incorrect API key provided.") from None
+
+    def admit_home(self, credentials: Credentials) -> tuple[Caller, Actor, dict[str, str]]:
+        """The chat's way in: caller and home workspace in one query, then the throttle."""
+        raw = credentials.bearer()
+        if not raw:
+            raise TokenMissing(
+                "You didn't provide an API key. Send Authorization: Bearer YOUR_KEY."
+            )
+        try:
+            if "\x00" in raw:
+                raise Unauthenticated
+            caller, actor = doors.home_of_key(
+                raw, kinds=KEYS, request_id=credentials.request_id, ip=credentials.ip
+            )
+        except Unauthenticated:
+            raise Unauthenticated("Incorrect API key provided.") from None
+        return caller, actor, self.throttle(caller, credentials)
 
     def workspace_id(self, caller: Caller, workspace: str) -> UUID:
         """By slug or id; "": the one the key means without saying."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
 
 from apps.core.errors import Kind, NotFound, Unauthenticated
 from apps.surfaces import doors, ratewindow
@@ -11,6 +10,7 @@ from apps.surfaces.kit import STATUSES, Admission, Credentials, Surface, WindowS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
     from apps.core.actor import Caller
     from apps.core.errors import DomainError

@@ -19,11 +19,14 @@ import redis
 from django.conf import settings
 from django.db import connection
 
+from apps.surfaces.models import RateWindow
+
 log = logging.getLogger(__name__)
 
 MAX_KEYS = 50_000  # in one process's memory
 MAX_KEY_LENGTH = 160
 REDIS_TIMEOUT = 0.25  # seconds a request may wait for the counter
+KEPT_SECONDS = 3600  # how long an ended window's row may lie
 REDIS_PAUSE = 2.0  # seconds between two tries while Redis is away
 
 
@@ -159,3 +162,10 @@ def _state(key: str, limit: int, window: int, amount: int) -> State:
     start = int(time.time()) // window * window
     used = store().add(key, start, window, amount)
     return State(limit, max(0, limit - used), start + window, used <= limit)
+
+
+def forget_expired(limit: int) -> int:
+    """Delete at most `limit` rows of windows that ended a while ago; how many went."""
+    old = RateWindow.objects.filter(window_start__lt=int(time.time()) - KEPT_SECONDS)
+    keys = list(old.order_by("window_start").values_list("key", flat=True)[:limit])
+    return RateWindow.objects.filter(key__in=keys).delete()[0]

@@ -24,6 +24,7 @@ from apps.surfaces import idempotency, muxi_formation, muxi_server, polpo, polya
 from apps.surfaces import molecule as molecule_surface
 from apps.surfaces import openai as openai_surface
 from apps.surfaces.kit import READING, Admission, Reply, Surface, Where, from_django
+from apps.surfaces.openapi import SurfaceSchema
 from apps.surfaces.parsing import AnyJSON, StrictJSON, is_clean, refused
 
 if TYPE_CHECKING:
@@ -98,6 +99,10 @@ class SurfaceView(APIView):
     public: ClassVar[bool | frozenset[str]] = False
     required_scope: ClassVar[Scope | Mapping[str, Scope] | None] = None
     bucket: ClassVar[str | Mapping[str, str]] = ""
+    takes: ClassVar[Any] = (
+        None  # serializer (or method -> serializer) of the body, for the document
+    )
+    gives: ClassVar[Any] = None  # serializer (or method -> serializer) of the answer
     max_body: ClassVar[int | None] = None  # bytes; default MAX_BODY_BYTES
     idempotent_methods: ClassVar[frozenset[str]] = frozenset()
 
@@ -107,6 +112,8 @@ class SurfaceView(APIView):
     content_negotiation_class = FirstNegotiation
     metadata_class = None
     default_response_headers: Mapping[str, str] = {}  # type: ignore[assignment]
+
+    schema = SurfaceSchema()
 
     admission: Admission
     _claim: idempotency.Claim | None = None

@@ -1,8 +1,27 @@
-"""The root: one include a surface. Order matters where paths meet (design §1)."""
+"""The root: one table of contents a surface. Order matters where paths meet (design §1)."""
 
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
-urlpatterns: list[URLPattern | URLResolver] = [path("admin/", admin.site.urls)]
+from apps.surfaces.fallback import unknown_route
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("polymux.urls.site")),
+    path("", include("polymux.urls.openai")),
+    path("", include("polymux.urls.muxi_server")),
+    path("", include("polymux.urls.polpo")),
+    path("", include("polymux.urls.polyant")),
+    path("", include("polymux.urls.molecule")),
+    path("", include("polymux.urls.muxi_formation")),
+    path("", include("polymux.urls.console")),
+    path("admin/", admin.site.urls),
+    path("", include("polymux.urls.polymux")),
+    re_path(r"", unknown_route),
+]
+
+handler400 = "apps.surfaces.fallback.handler400"
+handler403 = "apps.surfaces.fallback.handler403"
+handler404 = "apps.surfaces.fallback.handler404"
+handler500 = "apps.surfaces.fallback.handler500"

@@ -1,0 +1,7 @@
+"""The table of contents of the operator console: the pages beside Django's own admin."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []
