@@ -53,8 +53,12 @@ class Run(TenantModel):
     session_id = models.UUIDField(null=True)
     subject_type = models.CharField(max_length=40, blank=True)
     subject_id = models.UUIDField(null=True)
-    agent = TenantKey("formations.Agent", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
-    parent = TenantKey("self", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    agent = TenantKey(
+        "formations.Agent", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    parent = TenantKey(
+        "self", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     user_id = models.UUIDField(null=True)
     token_id = models.UUIDField(null=True)
     model = models.CharField(max_length=200, blank=True)
@@ -63,7 +67,7 @@ class Run(TenantModel):
     lease_owner = models.CharField(max_length=80, blank=True)
     lease_until = models.DateTimeField(null=True)
     attempt = models.PositiveIntegerField(default=0)
-    lost_leases = models.PositiveIntegerField(default=0)
+    lost_leases = models.IntegerField(default=0)
     waiting_for = models.UUIDField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=200, blank=True)
@@ -87,9 +91,15 @@ class Run(TenantModel):
         indexes = [
             models.Index(fields=["workspace", "-created_at"], name="run_by_workspace"),
             models.Index(fields=["workspace", "session_id", "-created_at"], name="run_by_session"),
-            models.Index(fields=["created_at", "id"], name="run_queue", condition=models.Q(status="queued")),
-            models.Index(fields=["lease_until"], name="run_leases", condition=models.Q(status="running")),
-            models.Index(fields=["waiting_for"], name="run_waiting", condition=models.Q(status="waiting")),
+            models.Index(
+                fields=["created_at", "id"], name="run_queue", condition=models.Q(status="queued")
+            ),
+            models.Index(
+                fields=["lease_until"], name="run_leases", condition=models.Q(status="running")
+            ),
+            models.Index(
+                fields=["waiting_for"], name="run_waiting", condition=models.Q(status="waiting")
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -155,7 +165,9 @@ class Budget(TenantModel):
 
     class Meta(TenantModel.Meta):
         constraints = [
-            models.UniqueConstraint(fields=["workspace", "subject_type", "subject_id"], name="budget_once")
+            models.UniqueConstraint(
+                fields=["workspace", "subject_type", "subject_id"], name="budget_once"
+            )
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,222 @@
+"""The engine's `Journal` on the database: every call is durable when it returns.
+
+One transaction a call, one condition in each: (owner, attempt) still holds the run. The step that ends
+a turn is written together with the turn's end, what it means to the kind above, and the news.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from apps.core.aio import db_call
+from apps.core.redact import redacted
+from apps.core.rows import execute, insert
+from apps.engine.ports import Ending, Go, LeaseLost, Outcome, Spend, StepRecord
+from apps.events.services import publish
+from apps.runs import budgets
+from apps.runs.events import RunEnded, RunWaiting, ToolCalled, ToolReturned
+from apps.runs.kinds import handler_of
+from apps.runs.models import RunStatus, Step
+from apps.runs.services import wake_next
+
+if TYPE_CHECKING:
+    from apps.core.actor import Actor
+    from apps.core.facts import Fact
+    from apps.runs.holding import Hold
+
+_HELD = "workspace_id = %s AND id = %s AND status = 'running' AND lease_owner = %s AND attempt = %s"
+_BEGIN = f"""UPDATE runs_run SET lease_until = now() + make_interval(secs => %s),
+       reserved_tokens = %s, reserved_cost_micros = %s, reserved_tool_calls = %s
+ WHERE {_HELD} RETURNING cancel_requested_at IS NOT NULL"""  # noqa: S608
+_STEP = f"""UPDATE runs_run SET steps = %s, tokens_in = tokens_in + %s, tokens_out = tokens_out + %s,
+       cost_micros = cost_micros + %s, tool_calls = tool_calls + %s, reserved_tokens = 0,
+       reserved_cost_micros = 0, reserved_tool_calls = 0 WHERE {_HELD}
+RETURNING tokens_in, tokens_out, cost_micros"""  # noqa: S608
+_REST = f"""UPDATE runs_run SET status = %s, model = %s, error_code = %s, error_message = %s,
+       waiting_for = %s, lease_owner = '', lease_until = NULL, reserved_tokens = 0,
+       reserved_cost_micros = 0, reserved_tool_calls = 0,
+       finished_at = CASE WHEN %s THEN now() ELSE NULL END WHERE {_HELD}
+RETURNING tokens_in, tokens_out, cost_micros"""  # noqa: S608
+
+STATUS_OF = {
+    Ending.DONE: RunStatus.SUCCEEDED,
+    Ending.CLIENT_TOOLS: RunStatus.SUCCEEDED,
+    Ending.WAITING: RunStatus.WAITING,
+    Ending.CANCELLED: RunStatus.CANCELLED,
+    Ending.FAILED: RunStatus.FAILED,
+    Ending.BUDGET: RunStatus.FAILED,
+}
+RESULT_IN_EVENT = 8_000  # characters of a tool's result that travel in the event
+
+
+class RunJournal:
+    """Journal of one held run. Not shared between turns; its calls follow one another."""
+
+    def __init__(self, actor: Actor, hold: Hold) -> None:
+        self.actor, self.hold = actor, hold
+        self.reserved = Spend()
+
+    async def begin(self, index: int, worst: Spend) -> Go:
+        return await db_call(self._begin, worst)
+
+    async def record(self, step: StepRecord, outcome: Outcome | None = None) -> None:
+        await db_call(self._record, step, outcome)
+
+    async def close(self, outcome: Outcome) -> None:
+        await db_call(self._close, outcome)
+
+    @property
+    def _held(self) -> list[Any]:
+        return [self.hold.workspace_id, self.hold.run_id, self.hold.owner, self.hold.attempt]
+
+    @transaction.atomic
+    def _begin(self, worst: Spend) -> Go:
+        promised = budgets.reserve(self.hold, worst)
+        if promised is False:
+            return Go.BUDGET
+        self.reserved = worst if promised else Spend()
+        kept = self.reserved
+        rows = execute(
+            _BEGIN,
+            [settings.LEASE_SECONDS, kept.tokens, kept.cost_micros, kept.tool_calls, *self._held],
+        )
+        if not rows:
+            transaction.set_rollback(True)
+            return Go.LEASE_LOST
+        return Go.CANCEL if rows[0][0] else Go.ON
+
+    @transaction.atomic
+    def _record(self, step: StepRecord, outcome: Outcome | None) -> None:
+        tool_calls = 1 if step.kind == "tool" else 0
+        spent = [step.usage.tokens_in, step.usage.tokens_out, step.cost_micros, tool_calls]
+        if not execute(_STEP, [step.index, *spent, *self._held]):
+            raise LeaseLost
+        insert(self._step_row(step))
+        real = Spend(step.usage.tokens_in + step.usage.tokens_out, step.cost_micros, tool_calls)
+        if self.reserved != Spend():
+            budgets.settle(self.hold, self.reserved, real)
+            self.reserved = Spend()
+        facts = self._facts_of(step)
+        if outcome is not None:
+            facts += self._rest(outcome)
+        if facts:
+            publish(self.actor, *facts)
+
+    @transaction.atomic
+    def _close(self, outcome: Outcome) -> None:
+        if outcome.ending is Ending.LEASE_LOST:
+            return
+        budgets.settle(self.hold, self.reserved, Spend())
+        self.reserved = Spend()
+        publish(self.actor, *self._rest(outcome))
+
+    def _step_row(self, step: StepRecord) -> Step:
+        ended = timezone.now()
+        return Step(
+            workspace_id=self.hold.workspace_id,
+            run_id=self.hold.run_id,
+            index=step.index,
+            attempt=self.hold.attempt,
+            kind=step.kind,
+            name=step.name[:200],
+            call_id=step.call_id[:120],
+            status=step.status,
+            input=step.input,
+            output=step.output,
+            tokens_in=step.usage.tokens_in,
+            tokens_out=step.usage.tokens_out,
+            cost_micros=step.cost_micros,
+            started_at=ended - timedelta(seconds=step.seconds),
+            finished_at=ended,
+        )
+
+    def _rest(self, outcome: Outcome) -> list[Fact]:
+        """End or rest the run, let its kind do its part, and say what happened."""
+        rest = handler_of(self.hold.kind).rested(self.actor, self.hold, outcome)
+        status, waiting_for = STATUS_OF[outcome.ending], rest.waiting_for
+        if outcome.ending is Ending.WAITING:
+            waiting_for = outcome.approval_id
+        if waiting_for:
+            status = RunStatus.WAITING
+        ends = status != RunStatus.WAITING
+        code = outcome.code or ("budget_exceeded" if outcome.ending is Ending.BUDGET else "")
+        rows = execute(
+            _REST,
+            [status, outcome.model, code, outcome.message[:1000], waiting_for, ends, *self._held],
+        )
+        if not rows:
+            raise LeaseLost
+        if ends and self.hold.session_id:
+            wake_next(self.hold.workspace_id, self.hold.session_id)
+        return [*rest.facts, self._rest_fact(status, waiting_for, outcome, code, rows[0])]
+
+    def _rest_fact(
+        self, status: str, waiting_for: Any, outcome: Outcome, code: str, totals: tuple[Any, ...]
+    ) -> Fact:
+        run = {"run_id": self.hold.run_id, "session_id": self.hold.session_id}
+        if status == RunStatus.WAITING:
+            return RunWaiting(**run, approval_id=waiting_for)
+        return RunEnded(
+            **run,
+            status=status,
+            kind=self.hold.kind,
+            model=outcome.model,
+            error_code=code,
+            error_message=outcome.message[:500],
+            tokens_in=totals[0],
+            tokens_out=totals[1],
+            cost_micros=totals[2],
+        )
+
+    def _facts_of(self, step: StepRecord) -> list[Fact]:
+        run = {"run_id": self.hold.run_id, "session_id": self.hold.session_id}
+        key = handler_of(self.hold.kind).agent_key
+        now = timezone.now()
+        if step.kind == "tool":
+            failed = step.status != "ok"
+            said = _shortened(step.output)
+            return [
+                ToolReturned(
+                    **run,
+                    call_id=step.call_id,
+                    agent_key=key,
+                    tool=step.name,
+                    status="error" if failed else "ok",
+                    result=None if failed else said,
+                    error={"code": "tool_error", "message": str(said)[:500]} if failed else None,
+                    duration_ms=round(step.seconds * 1000),
+                    finished_at=now,
+                )
+            ]
+        calls = step.output.get("calls") or [] if isinstance(step.output, dict) else []
+        return [
+            ToolCalled(
+                **run,
+                call_id=call["id"],
+                agent_key=key,
+                tool=call["name"],
+                arguments=redacted(call.get("arguments")),
+                started_at=now,
+            )
+            for call in calls
+        ]
+
+
+def _shortened(output: Any) -> Any:
+    """A tool's result as the live stream shows it."""
+    if isinstance(output, dict) and "content" in output:
+        output = output.get("data") if output.get("data") is not None else output["content"]
+    output = redacted(output)
+    text = output if isinstance(output, str) else None
+    if text is not None and len(text) > RESULT_IN_EVENT:
+        return text[:RESULT_IN_EVENT] + "…"
+    return (
+        output
+        if text is not None or len(str(output)) <= RESULT_IN_EVENT
+        else str(output)[:RESULT_IN_EVENT]
+    )

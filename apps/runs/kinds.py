@@ -1,0 +1,69 @@
+"""What runs are for. Apps above register how to plan a kind of run and what its rest means to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from apps.core.actor import Actor
+    from apps.core.facts import Fact
+    from apps.engine.ports import (
+        ChatMessage,
+        Gate,
+        Limits,
+        Listener,
+        ModelChoice,
+        Outcome,
+        Sampling,
+        ToolBox,
+        ToolSpec,
+    )
+    from apps.runs.holding import Hold
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything the engine needs to carry a claimed run on."""
+
+    actor: Actor
+    messages: Sequence[ChatMessage]
+    models: Sequence[ModelChoice]
+    toolbox: ToolBox
+    gate: Gate
+    listener: Listener
+    sampling: Sampling
+    limits: Limits
+    client_tools: Sequence[ToolSpec] = ()
+
+
+@dataclass(slots=True)
+class Rest:
+    """What coming to rest changed above: facts to publish, and what a refused budget waits for."""
+
+    facts: list[Fact] = field(default_factory=list)
+    waiting_for: UUID | None = None
+
+
+class RunKindHandler(Protocol):
+    """`plan` runs on the home loop; `rested` inside the transaction that ends the run."""
+
+    agent_key: str
+
+    async def plan(self, hold: Hold, run_input: dict[str, Any]) -> Plan: ...
+
+    def rested(self, actor: Actor, hold: Hold, outcome: Outcome) -> Rest: ...
+
+
+_handlers: dict[str, RunKindHandler] = {}
+
+
+def register(kind: str, handler: RunKindHandler) -> None:
+    _handlers[kind] = handler
+
+
+def handler_of(kind: str) -> RunKindHandler:
+    return _handlers[kind]

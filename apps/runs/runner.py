@@ -1,0 +1,183 @@
+"""Carrying held runs on, on the home loop of this process.
+
+A run is a coroutine here, not a thread: hundreds fit in one process. One keeper task renews the leases
+of all of them in one statement and hears of cancellations asked for elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from apps.core.actor import Actor
+from apps.core.aio import db_call, home_loop
+from apps.core.errors import DomainError
+from apps.engine.loop import run_turn
+from apps.engine.ports import Ending, LeaseLost, Outcome, Ports
+from apps.engine.state import TurnState
+from apps.events import frames
+from apps.runs import services
+from apps.runs.errors import RunLimitReached, RunNotClaimable
+from apps.runs.journal import RunJournal
+from apps.runs.kinds import Plan, handler_of
+from apps.runs.resume import resumed_state
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from apps.engine.ports import Journal
+    from apps.runs.holding import Hold
+
+log = logging.getLogger(__name__)
+KEEP_EVERY = 2.0  # seconds; a cancellation asked for in another process is heard within this
+
+
+class LoopClock:
+    """Real time for the engine."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """A run this process is carrying on."""
+
+    hold: Hold
+    cancel: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[Any] | None = None
+
+
+_live: dict[UUID, LiveRun] = {}
+_keeper: asyncio.Task[None] | None = None
+_draining = False
+
+
+def live_count() -> int:
+    return len(_live)
+
+
+def stop_here(run_id: UUID) -> None:
+    """Stop a run if it is this process's: from any thread, at once."""
+    live = _live.get(run_id)
+    if live is not None:
+        home_loop().call_soon_threadsafe(live.cancel.set)
+
+
+async def advance(workspace_id: UUID, run_id: UUID) -> None:
+    """Claim a queued run and carry it to its rest. Quietly does nothing if it cannot be claimed."""
+    if _draining or len(_live) >= settings.MAX_CONCURRENT_RUNS:
+        return  # it stays queued: another worker, or the next sweep, takes it
+    try:
+        hold, run_input, limits = await db_call(services.claim_run, workspace_id, run_id)
+    except RunNotClaimable:
+        return
+    await carry(hold, run_input, limits)
+
+
+async def carry(hold: Hold, run_input: dict[str, Any], limits: dict[str, Any]) -> Outcome | None:
+    """Plan and drive a held run; a failure to plan ends it in words, a crash with its traceback."""
+    actor = Actor.for_engine(hold.workspace_id, user_id=hold.user_id)
+    journal = RunJournal(actor, hold)
+    try:
+        plan = await handler_of(hold.kind).plan(hold, run_input)
+        plan.limits = replace(plan.limits, **limits)
+        return await drive(
+            hold, plan, journal, resume=hold.attempt > 1 or bool(run_input.get("resumes"))
+        )
+    except LeaseLost:
+        log.warning("run %s: lease lost, another worker has it", hold.run_id)
+    except DomainError as error:
+        await _fail(journal, error.code, error.message)
+    except Exception:
+        log.exception("run %s crashed", hold.run_id)
+        await _fail(journal, "internal", "Something went wrong.")
+    return None
+
+
+async def _fail(journal: Journal, code: str, message: str) -> None:
+    with suppress(LeaseLost):
+        await journal.close(Outcome(Ending.FAILED, code=code, message=message))
+
+
+async def drive(
+    hold: Hold, plan: Plan, journal: Journal, *, resume: bool = False, live: LiveRun | None = None
+) -> Outcome:
+    """Run the engine over `plan`, keeping the lease, until the run rests."""
+    live = live or LiveRun(hold)
+    _admit(live)
+    try:
+        state = await resumed_state(hold, plan) if resume else None
+        ports = Ports(
+            models=plan.models,
+            toolbox=plan.toolbox,
+            gate=plan.gate,
+            journal=journal,
+            listener=plan.listener,
+            cancel=live.cancel,
+            clock=LoopClock(),
+        )
+        return await run_turn(
+            state or TurnState(tuple(plan.messages)),
+            ports,
+            sampling=plan.sampling,
+            client_tools=plan.client_tools,
+            limits=plan.limits,
+            run_key=str(hold.run_id),
+        )
+    finally:
+        _live.pop(live.hold.run_id, None)
+        frames.finish(live.hold.run_id)
+
+
+def _admit(live: LiveRun) -> None:
+    global _keeper  # noqa: PLW0603
+    if len(_live) >= settings.MAX_CONCURRENT_RUNS:
+        raise RunLimitReached
+    live.task = asyncio.current_task()
+    _live[live.hold.run_id] = live
+    if _keeper is None or _keeper.done():
+        _keeper = asyncio.get_running_loop().create_task(_keep())
+
+
+async def _keep() -> None:
+    """While any run lives here: renew its lease, hear its cancellation, notice its loss."""
+    while _live:
+        await asyncio.sleep(min(KEEP_EVERY, settings.LEASE_SECONDS / 4))
+        held = [live for live in list(_live.values()) if live.hold.attempt]
+        try:
+            kept = await db_call(services.keep_leases, [live.hold for live in held])
+        except Exception:
+            log.warning("could not renew leases; trying again", exc_info=True)
+            continue
+        for live in held:
+            if kept.get(live.hold.run_id, True):  # cancelled elsewhere, or no longer ours
+                live.cancel.set()
+
+
+async def drain(seconds: float) -> int:
+    """Shutdown: let turns finish for `seconds`, then hand the rest back to the queue. Returns those."""
+    global _draining  # noqa: PLW0603
+    _draining = True
+    try:
+        tasks = [live.task for live in _live.values() if live.task]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        left = [live.hold for live in list(_live.values())]
+        for live in list(_live.values()):
+            if live.task:
+                live.task.cancel()
+        if left:
+            await db_call(services.hand_back, left)
+        return len(left)
+    finally:
+        _draining = False

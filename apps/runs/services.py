@@ -1,0 +1,306 @@
+"""Verbs on runs: open, claim, keep, cancel, rest, wake, sweep.
+
+Each is one transaction. A run changes hands only by a conditional update whose rows are counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from apps.core.actor import Actor, Scope
+from apps.core.queue import enqueue
+from apps.core.rows import execute, insert
+from apps.engine.ports import Spend
+from apps.events.services import publish
+from apps.runs import budgets
+from apps.runs.errors import RunFinishedAlready, RunNotClaimable, RunNotFound
+from apps.runs.events import RunEnded, RunQueued, RunStarted
+from apps.runs.holding import Hold, died_here, owner_name
+from apps.runs.models import TERMINAL, Run, RunStatus
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+ADVANCE = "runs.advance_run"
+LOST_LEASES_ALLOWED = 3
+SWEEP_BATCH = 200
+
+
+@transaction.atomic
+def open_run(
+    actor: Actor,
+    *,
+    kind: str,
+    session_id: UUID | None = None,
+    subject: tuple[str, UUID] | None = None,
+    agent_id: UUID | None = None,
+    run_input: dict[str, Any] | None = None,
+    limits: dict[str, Any] | None = None,
+) -> Run:
+    """A new queued run; a worker is woken after the commit. Publishes RunQueued."""
+    actor.need(Scope.WRITE)
+    run = Run(
+        workspace_id=actor.workspace_id,
+        kind=kind,
+        session_id=session_id,
+        subject_type=subject[0] if subject else "",
+        subject_id=subject[1] if subject else None,
+        agent_id=agent_id,
+        user_id=actor.user_id,
+        token_id=actor.token_id,
+        input=run_input or {},
+        limits=limits or {},
+        request_id=actor.request_id,
+    )
+    insert(run)
+    enqueue(ADVANCE, workspace_id=run.workspace_id, run_id=run.pk)
+    publish(actor, RunQueued(run_id=run.pk, session_id=session_id, kind=kind))
+    return run
+
+
+_CLAIM = """UPDATE runs_run AS r SET status = 'running', lease_owner = %s,
+       lease_until = now() + make_interval(secs => %s), attempt = attempt + 1,
+       started_at = coalesce(started_at, now()), waiting_for = NULL
+ WHERE workspace_id = %s AND id = %s AND status = 'queued'
+   AND (session_id IS NULL OR NOT EXISTS (
+        SELECT 1 FROM runs_run o WHERE o.workspace_id = r.workspace_id
+           AND o.session_id = r.session_id AND o.status = 'running'))
+RETURNING kind, attempt, session_id, agent_id, token_id, user_id, input, limits"""
+
+
+@transaction.atomic
+def claim_run(workspace_id: UUID, run_id: UUID) -> tuple[Hold, dict[str, Any], dict[str, Any]]:
+    """Take a queued run for this process: (hold, input, limits). One of many claimers wins.
+
+    Raises RunNotClaimable when it is taken, ended, or its session still has a turn running.
+    """
+    owner = owner_name()
+    try:
+        with transaction.atomic():
+            rows = execute(_CLAIM, [owner, settings.LEASE_SECONDS, workspace_id, run_id])
+    except IntegrityError:  # two turns of one session claimed at once: the index let one in
+        rows = []
+    if not rows:
+        raise RunNotClaimable
+    kind, attempt, session_id, agent_id, token_id, user_id, run_input, limits = rows[0]
+    hold = Hold(workspace_id, run_id, kind, owner, attempt, session_id, agent_id, token_id, user_id)
+    publish(
+        Actor.for_engine(workspace_id, user_id=user_id),
+        RunStarted(run_id=run_id, session_id=session_id, kind=kind, attempt=attempt),
+    )
+    return hold, _json(run_input), _json(limits)
+
+
+def _json(value: Any) -> dict[str, Any]:
+    """Raw SQL may hand jsonb out as text, depending on the adapters of the connection."""
+    if isinstance(value, (str, bytes)):
+        import json
+
+        return dict(json.loads(value))
+    return dict(value or {})
+
+
+def keep_leases(holds: list[Hold]) -> dict[UUID, bool]:
+    """Renew many leases in one statement: run id -> is its cancellation asked for?
+
+    A run that is missing from the answer is no longer ours.
+    """
+    if not holds:
+        return {}
+    rows = execute(
+        """UPDATE runs_run SET lease_until = now() + make_interval(secs => %s)
+            WHERE id = ANY(%s) AND lease_owner = %s AND status = 'running'
+        RETURNING id, attempt, cancel_requested_at IS NOT NULL""",
+        [settings.LEASE_SECONDS, [hold.run_id for hold in holds], owner_name()],
+    )
+    attempts = {hold.run_id: hold.attempt for hold in holds}
+    return {run_id: cancel for run_id, attempt, cancel in rows if attempts[run_id] == attempt}
+
+
+@transaction.atomic
+def cancel_run(actor: Actor, run_id: UUID, *, reason: str = "") -> Run:
+    """Stop a run within one step. Queued and waiting runs end here; a running one is asked to stop.
+
+    Raises RunNotFound, RunFinishedAlready.
+    """
+    actor.need(Scope.WRITE)
+    runs = Run.objects.in_workspace(actor.workspace_id)
+    run = runs.select_for_update().filter(pk=run_id).first()
+    if run is None:
+        raise RunNotFound
+    if run.status in TERMINAL:
+        raise RunFinishedAlready
+    run.cancel_requested_at, run.cancel_reason = timezone.now(), reason[:200]
+    run.save(update_fields=["cancel_requested_at", "cancel_reason"])
+    if run.status == RunStatus.RUNNING:
+        transaction.on_commit(lambda: _stop_here(run_id), robust=True)
+        return run
+    end_unheld(actor, run, RunStatus.CANCELLED, code="cancelled", message=reason)
+    return run
+
+
+def _stop_here(run_id: UUID) -> None:
+    from apps.runs.runner import stop_here
+
+    stop_here(run_id)
+
+
+def end_unheld(actor: Actor, run: Run, status: str, *, code: str, message: str = "") -> None:
+    """End a locked run that nobody holds (queued, waiting or orphaned) and release its promises."""
+    hold = hold_of(run)
+    reserved = Spend(run.reserved_tokens, run.reserved_cost_micros, run.reserved_tool_calls)
+    budgets.settle(hold, reserved, Spend())
+    run.status, run.finished_at = status, timezone.now()
+    run.error_code, run.error_message = code, message[:1000]
+    run.reserved_tokens = run.reserved_cost_micros = run.reserved_tool_calls = 0
+    run.lease_owner, run.lease_until = "", None
+    run.save()
+    publish(
+        actor,
+        RunEnded(
+            run_id=run.pk,
+            session_id=run.session_id,
+            status=status,
+            kind=run.kind,
+            error_code=code,
+            error_message=message[:500],
+            tokens_in=run.tokens_in,
+            tokens_out=run.tokens_out,
+            cost_micros=run.cost_micros,
+        ),
+    )
+
+
+def hold_of(run: Run) -> Hold:
+    return Hold(
+        run.workspace_id,
+        run.pk,
+        run.kind,
+        run.lease_owner,
+        run.attempt,
+        run.session_id,
+        run.agent_id,
+        run.token_id,
+        run.user_id,
+    )
+
+
+@transaction.atomic
+def wake_run(actor: Actor, run_id: UUID) -> bool:
+    """A waiting run's decision has come: back to the queue. False when it was not waiting."""
+    runs = Run.objects.in_workspace(actor.workspace_id).filter(pk=run_id, status=RunStatus.WAITING)
+    if not runs.update(status=RunStatus.QUEUED, waiting_for=None):
+        return False
+    enqueue(ADVANCE, workspace_id=actor.workspace_id, run_id=run_id)
+    return True
+
+
+def wake_next(workspace_id: UUID, session_id: UUID) -> None:
+    """After a turn came to rest: wake the next queued turn of its session, if any."""
+    rows = execute(
+        """SELECT id FROM runs_run WHERE workspace_id = %s AND session_id = %s AND status = 'queued'
+            ORDER BY created_at, id LIMIT 1""",
+        [workspace_id, session_id],
+    )
+    for (run_id,) in rows:
+        enqueue(ADVANCE, workspace_id=workspace_id, run_id=run_id)
+
+
+# --- Sweepers: they see every workspace, and are named in the house test -------------------------
+def sweep_leases() -> int:
+    """Hand on the runs whose holder is gone. Returns how many. Bounded; run every few seconds.
+
+    Expired by the database's clock, or held by a process of this host that has died. A run that lost
+    its lease three times is poison: it fails with `worker_lost`.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT id, lease_owner, lease_until < now() FROM runs_run WHERE status = 'running'
+                ORDER BY lease_until LIMIT %s""",
+            [SWEEP_BATCH],
+        )
+        rows = cursor.fetchall()
+    lost = [run_id for run_id, owner, expired in rows if expired or died_here(owner)]
+    return sum(_hand_on(run_id) for run_id in lost)
+
+
+def hand_back(holds: list[Hold]) -> int:
+    """Shutdown: give up these runs at once, without counting the lease as lost."""
+    given = execute(
+        """UPDATE runs_run SET lease_until = now() - interval '1 second', lost_leases = lost_leases - 1
+            WHERE id = ANY(%s) AND lease_owner = %s AND status = 'running' RETURNING id""",
+        [[hold.run_id for hold in holds], owner_name()],
+    )
+    return sum(_hand_on(run_id) for (run_id,) in given)
+
+
+@transaction.atomic
+def _hand_on(run_id: UUID) -> bool:
+    """Under the row's lock, look again: its holder may have renewed or ended it meanwhile."""
+    run = (
+        Run.unscoped.select_for_update(skip_locked=True)
+        .filter(pk=run_id, status=RunStatus.RUNNING)
+        .first()
+    )
+    if run is None or not (died_here(run.lease_owner) or _lapsed(run)):
+        return False
+    actor = Actor.for_system(run.workspace_id)
+    run.lost_leases += 1
+    if run.cancel_requested_at:
+        _end_orphan(actor, run, RunStatus.CANCELLED, "cancelled", run.cancel_reason)
+    elif run.input.get("inline"):
+        _end_orphan(
+            actor, run, RunStatus.FAILED, "interrupted", "The server stopped during this turn."
+        )
+    elif run.lost_leases >= LOST_LEASES_ALLOWED:
+        _end_orphan(actor, run, RunStatus.FAILED, "worker_lost", "Its worker was lost three times.")
+    else:
+        _requeue(run)
+    return True
+
+
+def _lapsed(run: Run) -> bool:
+    """By the database's clock: a jump of ours must not take a run from its holder."""
+    return bool(execute("SELECT lease_until < now() FROM runs_run WHERE id = %s", [run.pk])[0][0])
+
+
+def _end_orphan(actor: Actor, run: Run, status: str, code: str, message: str) -> None:
+    from apps.engine.ports import Ending, Outcome
+    from apps.runs.kinds import handler_of
+
+    ending = Ending.CANCELLED if status == RunStatus.CANCELLED else Ending.FAILED
+    rest = handler_of(run.kind).rested(
+        actor, hold_of(run), Outcome(ending, code=code, message=message)
+    )
+    end_unheld(actor, run, status, code=code, message=message)
+    if rest.facts:
+        publish(actor, *rest.facts)
+
+
+def _requeue(run: Run) -> None:
+    reserved = Spend(run.reserved_tokens, run.reserved_cost_micros, run.reserved_tool_calls)
+    budgets.settle(hold_of(run), reserved, Spend())
+    run.reserved_tokens = run.reserved_cost_micros = run.reserved_tool_calls = 0
+    run.status, run.lease_owner, run.lease_until = RunStatus.QUEUED, "", None
+    run.save()
+    enqueue(ADVANCE, workspace_id=run.workspace_id, run_id=run.pk)
+
+
+def wake_queued(*, older_than: float = 2.0) -> int:
+    """Wake workers for runs whose nudge was lost (the broker may be deaf). Bounded, oldest first."""
+    rows = execute(
+        """SELECT workspace_id, id FROM runs_run r WHERE status = 'queued'
+              AND created_at < now() - make_interval(secs => %s)
+              AND (session_id IS NULL OR NOT EXISTS (SELECT 1 FROM runs_run o
+                   WHERE o.workspace_id = r.workspace_id AND o.session_id = r.session_id
+                     AND o.status = 'running'))
+            ORDER BY created_at, id LIMIT %s""",
+        [older_than, SWEEP_BATCH],
+    )
+    for workspace_id, run_id in rows:
+        enqueue(ADVANCE, workspace_id=workspace_id, run_id=run_id)
+    return len(rows)
