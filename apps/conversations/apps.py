@@ -1,8 +1,46 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
+
+if TYPE_CHECKING:
+    from apps.approvals.events import ApprovalDecided, ApprovalExpired
+    from apps.core.actor import Actor
 
 
 class ConversationsConfig(AppConfig):
     name = "apps.conversations"
     label = "conversations"
+
+    def ready(self) -> None:
+        import importlib.util
+
+        if not all(
+            importlib.util.find_spec(name)
+            for name in ("apps.engine.choice", "apps.formations.toolbox", "apps.formations.gate")
+        ):
+            return
+        from apps.approvals.events import ApprovalDecided, ApprovalExpired
+        from apps.conversations.chat import ChatRuns
+        from apps.conversations.selectors import active_sessions
+        from apps.core import gauges
+        from apps.events.services import subscribe
+        from apps.runs import kinds
+
+        kinds.register("chat", ChatRuns())
+        gauges.register("active_sessions", active_sessions)
+        subscribe(ApprovalDecided, _decided)
+        subscribe(ApprovalExpired, _expired)
+
+
+def _decided(actor: Actor, fact: ApprovalDecided) -> None:
+    from apps.conversations.services.turns import go_on_after
+
+    go_on_after(actor, fact)
+
+
+def _expired(actor: Actor, fact: ApprovalExpired) -> None:
+    from apps.conversations.services.turns import give_up_after
+
+    give_up_after(actor, fact)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from django.db import models
 
 from apps.core.tenancy import TenantKey, TenantModel
@@ -35,9 +34,18 @@ class Session(TenantModel):
     chat_id). `position`: higher is nearer the top. `deleted_at` hides it everywhere.
     """
 
-    user = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
+    user = models.ForeignKey(
+        "accounts.User", null=True, on_delete=models.SET_NULL, related_name="+"
+    )
     token_id = models.UUIDField(null=True, editable=False)
-    agent = TenantKey("formations.Agent", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    agent = TenantKey(
+        "formations.Agent",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,
+    )
     source = models.CharField(max_length=20, default="polymux")
     external_key = models.CharField(max_length=200, blank=True)
     title = models.CharField(max_length=200, default="New Workflow")
@@ -70,8 +78,14 @@ class Session(TenantModel):
                 name="session_by_status",
                 condition=models.Q(deleted_at__isnull=True),
             ),
-            models.Index(fields=["token_id"], name="session_active_of_token", condition=~models.Q(status="ended")),
-            models.Index(fields=["last_active_at"], name="session_idle", condition=~models.Q(status="ended")),
+            models.Index(
+                fields=["token_id"],
+                name="session_active_of_token",
+                condition=~models.Q(status="ended"),
+            ),
+            models.Index(
+                fields=["last_active_at"], name="session_idle", condition=~models.Q(status="ended")
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -105,18 +119,26 @@ class Message(TenantModel):
     content = models.TextField(blank=True)
     parts = models.JSONField(null=True)
     agent_key = models.CharField(max_length=120, default="orchestrator")
-    run = TenantKey("runs.Run", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    run = TenantKey(
+        "runs.Run", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     state = models.CharField(max_length=12, default="complete")
     metadata = models.JSONField(default=dict, blank=True)
-    user = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    user = models.ForeignKey(
+        "accounts.User", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     created_at = models.DateTimeField()
 
     class Meta(TenantModel.Meta):
         ordering = ["created_at", "id"]
         indexes = [
-            models.Index(fields=["workspace", "session", "created_at", "id"], name="message_transcript")
+            models.Index(
+                fields=["workspace", "session", "created_at", "id"], name="message_transcript"
+            )
         ]
-        constraints = [models.UniqueConstraint(fields=["session", "wire_id"], name="message_wire_id_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["session", "wire_id"], name="message_wire_id_once")
+        ]
 
     def __str__(self) -> str:
         return f"{self.role}: {self.content[:40]}"
@@ -125,18 +147,24 @@ class Message(TenantModel):
 class Attachment(TenantModel):
     """A file uploaded to a session; bytes live in the file storage under `storage_key`."""
 
-    session = TenantKey(Session, on_delete=models.CASCADE, related_name="attachments", db_index=False)
+    session = TenantKey(
+        Session, on_delete=models.CASCADE, related_name="attachments", db_index=False
+    )
     name = models.CharField(max_length=255)
     mime_type = models.CharField(max_length=120)
     size = models.BigIntegerField()
     storage_key = models.CharField(max_length=300, editable=False)
-    user = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    user = models.ForeignKey(
+        "accounts.User", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantModel.Meta):
         ordering = ["-created_at", "-id"]
         indexes = [
-            models.Index(fields=["workspace", "session", "-created_at", "-id"], name="attachment_list")
+            models.Index(
+                fields=["workspace", "session", "-created_at", "-id"], name="attachment_list"
+            )
         ]
 
     def __str__(self) -> str:

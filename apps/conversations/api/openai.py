@@ -1,0 +1,137 @@
+"""The openai surface (contract/polyant.md B22, contract/polpo.md §11).
+
+`GET /v1/models` is an ordinary view. `POST /v1/chat/completions` streams: it is an ASGI application on
+the loop, and the turn is carried by this process, in a task of its own, so that a client that goes away
+cancels the model's work but not its bookkeeping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.urls import path
+from drf_spectacular.utils import extend_schema
+from rest_framework.response import Response
+
+from apps.conversations.admission import Admitted, admit_completion
+from apps.conversations.api.shapes import ModelList
+from apps.conversations.completions import ChunkWriter, completion_json
+from apps.conversations.inline import carry_out, live_run
+from apps.conversations.outcomes import answered, failure_of
+from apps.conversations.targets import list_targets
+from apps.core.aio import db_call
+from apps.core.ids import base62
+from apps.events.http import Exchange, StreamingApp
+from apps.surfaces import openai
+from apps.surfaces.kit import Reply
+from apps.surfaces.views import OpenAIView
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+
+    from apps.core.actor import Caller
+    from apps.engine.ports import Outcome
+    from apps.surfaces.kit import Where
+
+STREAM_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+
+
+class ModelsView(OpenAIView):
+    """The workspaces and agents a caller may talk to."""
+
+    def workspace_of(self, caller: Caller) -> Where:
+        return None
+
+    @extend_schema(operation_id="list_models", responses=ModelList)
+    def get(self, request: Request, **_: Any) -> Response:
+        return Response({"object": "list", "data": list_targets(self.caller)})
+
+
+class Turn:
+    """One completion under way: its task, and the tokens its writer has not sent yet."""
+
+    def __init__(self, admitted: Admitted) -> None:
+        self.live = live_run(admitted.turn)
+        self.tokens: list[str] = []
+        self.news = asyncio.Event()
+        self.task = asyncio.create_task(carry_out(admitted.turn, self.live, self._hear))
+        self.task.add_done_callback(self._ended)
+        _under_way.add(self.task)
+
+    def _hear(self, text: str) -> None:
+        self.tokens.append(text)
+        self.news.set()
+
+    def _ended(self, task: asyncio.Task[Outcome]) -> None:
+        _under_way.discard(task)
+        self.news.set()
+
+    def take(self) -> list[str]:
+        taken, self.tokens = self.tokens, []
+        return taken
+
+
+_under_way: set[asyncio.Task[Outcome]] = set()  # the loop itself keeps tasks only weakly
+
+
+class CompletionsApp(StreamingApp):
+    """`POST /v1/chat/completions`."""
+
+    surface = openai.SURFACE
+
+    async def respond(self, exchange: Exchange, body: bytes) -> None:
+        admitted = await db_call(admit_completion, exchange.seen, body)
+        turn = Turn(admitted)
+        exchange.on_disconnect(turn.live.cancel.set)
+        completion_id = f"chatcmpl-{base62(admitted.turn.run_id)}"
+        headers = openai.SURFACE.plain_headers(exchange.seen) | admitted.headers
+        if admitted.request.stream:
+            await self._stream(exchange, turn, admitted, completion_id, headers)
+        else:
+            await self._whole(exchange, turn, admitted, completion_id, headers)
+
+    async def _whole(
+        self, exchange: Exchange, turn: Turn, admitted: Admitted, name: str, headers: dict[str, str]
+    ) -> None:
+        outcome = answered(await asyncio.shield(turn.task))
+        body = json.dumps(completion_json(name, admitted.label, outcome)).encode()
+        await exchange.reply(Reply(200, headers | {"Content-Type": "application/json"}, body))
+
+    async def _stream(
+        self, exchange: Exchange, turn: Turn, admitted: Admitted, name: str, headers: dict[str, str]
+    ) -> None:
+        """Nothing is sent before the first token, so that an early failure has its own status."""
+        options = admitted.request.stream_options
+        writer = ChunkWriter(
+            name, admitted.label, with_usage=bool(options and options.include_usage)
+        )
+        await turn.news.wait()
+        if turn.task.done() and not turn.tokens:
+            answered(turn.task.result())  # raises what went wrong
+        await exchange.start(200, headers | STREAM_HEADERS)
+        prefix = writer.opening()
+        while not turn.task.done() or turn.tokens:
+            turn.news.clear()
+            if tokens := turn.take():
+                await exchange.write(prefix + b"".join(map(writer.text, tokens)))
+                prefix = b""
+            elif not turn.task.done():
+                await turn.news.wait()
+        await exchange.finish(prefix + self._closing(exchange, turn, writer))
+
+    def _closing(self, exchange: Exchange, turn: Turn, writer: ChunkWriter) -> bytes:
+        outcome = turn.task.result()
+        if (error := failure_of(outcome)) is None or (outcome.text and outcome.calls):
+            return writer.closing(outcome)
+        reply = self.surface.answer(error, exchange.seen)
+        return writer.error(json.loads(reply.body))
+
+
+completions_app = CompletionsApp()
+urlpatterns = [path("v1/models", ModelsView.as_view())]

@@ -1,0 +1,246 @@
+"""What a chat run is: how it is planned, and what its rest means to the session."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from apps.approvals.models import ApprovalKind
+from apps.approvals.services import request
+from apps.conversations.events import MessagePosted, SessionChanged
+from apps.conversations.history import as_chat, system_message
+from apps.conversations.models import Message, MessageRole, Session, SessionStatus
+from apps.conversations.selectors import recent_messages
+from apps.core.actor import Actor
+from apps.core.aio import db_call
+from apps.core.ids import uuid7
+from apps.core.rows import execute, insert
+from apps.core.tools import ToolContext
+from apps.engine.choice import default_choice, resolve
+from apps.engine.ports import Ending, Limits, ModelChoice, Outcome, Sampling, ToolCall, ToolResult
+from apps.events import frames
+from apps.formations.errors import AgentNotFound
+from apps.formations.selectors import get_agent
+from apps.formations.toolbox import WorkspaceToolBox
+from apps.runs.kinds import Plan, Rest
+from apps.workspaces.preferences import Preferences, read_preferences
+from apps.workspaces.selectors import get_workspace
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from apps.core.facts import Fact
+    from apps.engine.ports import ChatMessage
+    from apps.formations.models import Agent
+    from apps.runs.holding import Hold
+
+AGENT_KEY = "orchestrator"
+MOST_HISTORY = 400
+BUDGET_WAIT = 1800.0  # seconds a spent session waits for somebody to allow more (contract §4.2)
+
+
+class SessionListener:
+    """Sends a turn's tokens to whoever watches its session."""
+
+    def __init__(self, session_id: UUID, run_id: UUID) -> None:
+        self.session_id, self.run_id = session_id, run_id
+
+    def delta(self, text: str) -> None:
+        frames.append(self.session_id, self.run_id, text)
+
+    def call_started(self, call: ToolCall) -> None:
+        """The journal publishes the fact: it must survive a reconnect."""
+
+    def call_ended(self, call: ToolCall, result: ToolResult, seconds: float) -> None:
+        """As above."""
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What the database says about a turn."""
+
+    agent: Agent | None
+    preferences: Preferences
+    messages: list[ChatMessage]
+    model: str
+    fallback: str
+
+
+class ChatRuns:
+    """Handler of `RunKind.CHAT`."""
+
+    agent_key = AGENT_KEY
+
+    async def plan(self, hold: Hold, run_input: dict[str, Any]) -> Plan:
+        """Prompt, trimmed history, models and tools of the session's agent."""
+        actor = Actor.for_engine(hold.workspace_id, user_id=hold.user_id)
+        loaded = await db_call(_load, hold, run_input)
+        models = await asyncio.to_thread(choose_models, loaded.model, loaded.fallback)
+        agent, prefs = loaded.agent, loaded.preferences
+        context = ToolContext(actor, hold.run_id, hold.session_id, hold.agent_id, key="")
+        toolbox = await WorkspaceToolBox.open(context, allowed_tools(agent, prefs))
+        return Plan(
+            actor=actor,
+            messages=loaded.messages,
+            models=models,
+            toolbox=toolbox,
+            gate=toolbox.gate(),
+            listener=SessionListener(_session_of(hold), hold.run_id),
+            sampling=Sampling(temperature=agent.temperature if agent else None),
+            limits=limits_of(agent, prefs),
+        )
+
+    def rested(self, actor: Actor, hold: Hold, outcome: Outcome) -> Rest:
+        """Keep what was said, put the session where it belongs."""
+        rest = Rest()
+        if outcome.ending is Ending.BUDGET:
+            rest.waiting_for = _ask_for_more(actor, hold)
+        waits = outcome.ending is Ending.WAITING or rest.waiting_for is not None
+        if not waits:
+            rest.facts += _keep_reply(hold, outcome)
+        rest.facts += _settle_session(hold, outcome, waits=waits)
+        return rest
+
+
+def _session_of(hold: Hold) -> UUID:
+    if hold.session_id is None:
+        raise ValueError("a chat run has a session")
+    return hold.session_id
+
+
+def _load(hold: Hold, run_input: dict[str, Any]) -> Loaded:
+    actor = Actor.for_engine(hold.workspace_id, user_id=hold.user_id)
+    prefs = read_preferences(get_workspace(actor).settings)
+    agent = _agent_of(actor, hold)
+    newest = prefs.history_messages if prefs.history == "recent" else MOST_HISTORY
+    rows = recent_messages(hold.workspace_id, _session_of(hold), limit=newest)
+    return Loaded(
+        agent=agent,
+        preferences=prefs,
+        messages=[system_message(agent, prefs), *as_chat(rows)],
+        model=run_input.get("model") or model_of(agent, prefs),
+        fallback=fallback_of(agent, prefs),
+    )
+
+
+def _agent_of(actor: Actor, hold: Hold) -> Agent | None:
+    """The session's agent; one that was removed meanwhile is as none."""
+    if hold.agent_id is None:
+        return None
+    try:
+        return get_agent(actor, hold.agent_id)
+    except AgentNotFound:
+        return None
+
+
+def model_of(agent: Agent | None, prefs: Preferences) -> str:
+    """Reference of the model to use; empty means the installation's default."""
+    return (agent.model if agent else "") or prefs.default_model
+
+
+def fallback_of(agent: Agent | None, prefs: Preferences) -> str:
+    return (agent.fallback_model if agent else "") or prefs.fallback_model
+
+
+def allowed_tools(agent: Agent | None, prefs: Preferences) -> list[str] | None:
+    """Names with wildcards; None: all that is enabled; empty: none."""
+    if not prefs.tools_enabled:
+        return []
+    return agent.tools if agent else None
+
+
+def limits_of(agent: Agent | None, prefs: Preferences) -> Limits:
+    """A turn's steps: each model call, and room for the tools it asks for."""
+    calls = min(agent.max_turns if agent else prefs.max_turn_steps, prefs.max_turn_steps)
+    return Limits(steps=calls * 5)
+
+
+def choose_models(ref: str, fallback: str) -> list[ModelChoice]:
+    """The chosen model, then its fallback. May probe the host's providers: call it off the loop."""
+    models = [resolve(ref) if ref else default_choice()]
+    if fallback and fallback != models[0].ref:
+        models.append(resolve(fallback))
+    return models
+
+
+def _keep_reply(hold: Hold, outcome: Outcome) -> list[Fact]:
+    """The assistant's message: its wire id is the run's, as the partial frames already said."""
+    if not outcome.text and outcome.ending is not Ending.DONE:
+        return []
+    state = {Ending.DONE: "complete", Ending.CANCELLED: "interrupted"}.get(outcome.ending, "failed")
+    message = Message(
+        id=uuid7(),
+        workspace_id=hold.workspace_id,
+        session_id=hold.session_id,
+        wire_id=hold.run_id,
+        role=MessageRole.ASSISTANT,
+        content=outcome.text.replace("\x00", ""),
+        agent_key=AGENT_KEY,
+        run_id=hold.run_id,
+        state=state,
+        created_at=timezone.now(),
+    )
+    insert(message)
+    return [
+        MessagePosted(
+            session_id=_session_of(hold),
+            message_id=message.pk,
+            role=message.role,
+            agent_key=AGENT_KEY,
+            state=state,
+            run_id=hold.run_id,
+        )
+    ]
+
+
+# A completion that names no conversation to go on with is one of this one turn: it ends with it.
+_SETTLE = """UPDATE conversations_session AS s SET tokens_used = tokens_used + %(used)s,
+       last_active_at = now(), updated_at = now(),
+       status = CASE
+         WHEN status IN ('ended', 'paused') THEN status
+         WHEN %(waits)s THEN %(rest)s
+         WHEN source = 'openai' AND external_key = '' THEN 'ended'
+         WHEN EXISTS (SELECT 1 FROM runs_run r WHERE r.workspace_id = s.workspace_id
+                      AND r.session_id = s.id AND r.status = 'queued') THEN 'running'
+         ELSE 'idle' END,
+       end_reason = CASE WHEN status NOT IN ('ended', 'paused') AND NOT %(waits)s
+         AND source = 'openai' AND external_key = '' THEN 'completed' ELSE end_reason END,
+       ended_at = CASE WHEN status NOT IN ('ended', 'paused') AND NOT %(waits)s
+         AND source = 'openai' AND external_key = '' THEN now() ELSE ended_at END
+ WHERE workspace_id = %(workspace)s AND id = %(session)s RETURNING status"""
+
+
+def _settle_session(hold: Hold, outcome: Outcome, *, waits: bool) -> list[Fact]:
+    """Idle, waiting, paused by a spent budget, or running on with the message that interrupted."""
+    used = outcome.usage.tokens_in + outcome.usage.tokens_out
+    rest = SessionStatus.PAUSED if outcome.ending is Ending.BUDGET else SessionStatus.WAITING
+    values = {"used": used, "waits": waits, "rest": rest}
+    where = {"workspace": hold.workspace_id, "session": hold.session_id}
+    rows = execute(_SETTLE, values | where)
+    if not rows:
+        return []
+    return [SessionChanged(session_id=_session_of(hold), status=rows[0][0], changed=("status",))]
+
+
+def _ask_for_more(actor: Actor, hold: Hold) -> UUID | None:
+    """A spent session budget asks for more; any other budget (a workspace's, a token's) is final."""
+    session = Session.objects.in_workspace(hold.workspace_id).filter(pk=hold.session_id).first()
+    if (
+        session is None
+        or not session.token_budget
+        or session.tokens_used < session.token_budget // 2
+    ):
+        return None
+    return request(
+        actor,
+        kind=ApprovalKind.BUDGET,
+        action=f"Session “{session.title}” has spent its budget of {session.token_budget} tokens.",
+        context={"tokens_used": session.tokens_used, "token_budget": session.token_budget},
+        subject_type="run",
+        subject_id=hold.run_id,
+        session_id=hold.session_id,
+        expires_in=BUDGET_WAIT,
+    ).pk

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from apps.core.errors import Conflict, Gone, InvalidInput, Kind, NotFound
+
+
+class SessionNotFound(NotFound):
+    message = "Session not found."
+
+
+class MessageNotFound(NotFound):
+    message = "Message not found."
+
+
+class AttachmentNotFound(NotFound):
+    message = "File not found."
+
+
+class SessionEnded(Gone):
+    code = "session_ended"
+    message = "This session has ended."
+
+
+class SessionNotActive(Conflict):
+    code = "session_ended"
+    message = "This session has ended."
+
+
+class SessionPaused(Conflict):
+    code = "session_paused"
+    message = "This session is paused. Resume it first."
+
+
+class SessionLimitReached(Conflict):
+    kind = Kind.LIMITED
+    code = "session_limit_reached"
+    message = "This token already has its limit of active sessions."
+
+
+class EmptyMessage(InvalidInput):
+    message = "A message needs content."
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+    message = "No such model."
+
+
+class TurnInProgress(Conflict):
+    code = "turn_in_progress"
+    message = "A turn of this session is still in progress."

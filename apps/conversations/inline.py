@@ -1,0 +1,246 @@
+"""A turn carried by the request itself: the openai surface's completions.
+
+The run, its session and the user's message come into being with the first reservation, in one
+transaction; so a refused budget leaves nothing behind. The process that took the request holds the run;
+if the client goes, the turn is cancelled, and if the process dies, the sweep marks it `interrupted`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from apps.conversations.chat import (
+    AGENT_KEY,
+    SessionListener,
+    allowed_tools,
+    choose_models,
+    fallback_of,
+    limits_of,
+    model_of,
+)
+from apps.conversations.errors import TurnInProgress
+from apps.conversations.events import MessagePosted, SessionCreated
+from apps.conversations.history import system_message
+from apps.conversations.models import Message, MessageRole, Session, SessionStatus
+from apps.core.aio import db_call
+from apps.core.ids import uuid7
+from apps.core.rows import insert
+from apps.core.tools import ToolContext
+from apps.engine.ports import Go, Spend
+from apps.events.services import publish
+from apps.formations.toolbox import WorkspaceToolBox
+from apps.runs import budgets
+from apps.runs.events import RunStarted
+from apps.runs.holding import Hold, owner_name
+from apps.runs.journal import RunJournal
+from apps.runs.kinds import Plan
+from apps.runs.models import Run, RunKind, RunStatus
+from apps.runs.runner import LiveRun, drive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from apps.core.actor import Actor
+    from apps.core.facts import Fact
+    from apps.engine.ports import (
+        ChatMessage,
+        ModelChoice,
+        Outcome,
+        Sampling,
+        StepRecord,
+        ToolSpec,
+    )
+    from apps.formations.models import Agent
+    from apps.workspaces.preferences import Preferences
+
+
+@dataclass(slots=True)
+class InlineTurn:
+    """One completion to be made. `session` has no row yet when `is_new`."""
+
+    actor: Actor
+    agent: Agent
+    preferences: Preferences
+    session: Session
+    is_new: bool
+    history: Sequence[ChatMessage]
+    said: str
+    parts: list[dict[str, str]] | None
+    sampling: Sampling
+    client_tools: Sequence[ToolSpec]
+
+    def __post_init__(self) -> None:
+        self.run_id = uuid7()
+
+
+class TokenListener(SessionListener):
+    """Tells the request's own writer too."""
+
+    def __init__(self, turn: InlineTurn, on_delta: Callable[[str], None]) -> None:
+        super().__init__(turn.session.pk, turn.run_id)
+        self._on_delta = on_delta
+
+    def delta(self, text: str) -> None:
+        self._on_delta(text)
+        super().delta(text)
+
+
+class InlineJournal(RunJournal):
+    """Opens the run with its first step; afterwards an ordinary journal."""
+
+    def __init__(self, turn: InlineTurn, live: LiveRun) -> None:
+        super().__init__(turn.actor, live.hold)
+        self._turn, self._live, self.opened = turn, live, False
+
+    async def begin(self, index: int, worst: Spend) -> Go:
+        if self.opened:
+            return await super().begin(index, worst)
+        go = await db_call(self._open, worst)
+        if go is Go.ON:
+            self.opened = True
+            self.hold = self._live.hold = replace(self.hold, attempt=1)
+        return go
+
+    async def record(self, step: StepRecord, outcome: Outcome | None = None) -> None:
+        if self.opened:
+            await super().record(step, outcome)
+
+    async def close(self, outcome: Outcome) -> None:
+        if self.opened:
+            await super().close(outcome)
+
+    def _open(self, worst: Spend) -> Go:
+        try:
+            return self._open_rows(worst)
+        except IntegrityError:
+            raise TurnInProgress from None
+
+    @transaction.atomic
+    def _open_rows(self, worst: Spend) -> Go:
+        promised = budgets.reserve(self.hold, worst)
+        if promised is False:
+            return Go.BUDGET
+        self.reserved = worst if promised else Spend()
+        turn, session = self._turn, self._turn.session
+        if turn.is_new:
+            insert(session)
+        else:
+            Session.objects.in_workspace(session.workspace_id).filter(pk=session.pk).update(
+                status=SessionStatus.RUNNING,
+                last_active_at=timezone.now(),
+                end_reason="",
+                ended_at=None,
+            )
+        facts: list[Fact] = []
+        if turn.is_new:
+            facts.append(
+                SessionCreated(session_id=session.pk, title=session.title, source=session.source)
+            )
+        if turn.said or turn.parts:
+            facts.append(self._keep_what_was_said())
+        insert(self._run())
+        facts.append(RunStarted(run_id=turn.run_id, session_id=session.pk, kind="chat", attempt=1))
+        publish(turn.actor, *facts)
+        return Go.ON
+
+    def _keep_what_was_said(self) -> MessagePosted:
+        message = self._message()
+        insert(message)
+        return MessagePosted(
+            session_id=message.session_id,
+            message_id=message.pk,
+            role=message.role,
+            agent_key=AGENT_KEY,
+        )
+
+    def _message(self) -> Message:
+        row_id = uuid7()
+        return Message(
+            id=row_id,
+            workspace_id=self.hold.workspace_id,
+            session_id=self._turn.session.pk,
+            wire_id=row_id,
+            role=MessageRole.USER,
+            content=self._turn.said,
+            parts=self._turn.parts,
+            user_id=self.hold.user_id,
+            created_at=timezone.now(),
+        )
+
+    def _run(self) -> Run:
+        now = timezone.now()
+        return Run(
+            id=self._turn.run_id,
+            workspace_id=self.hold.workspace_id,
+            kind=RunKind.CHAT,
+            status=RunStatus.RUNNING,
+            session_id=self._turn.session.pk,
+            agent_id=self.hold.agent_id,
+            user_id=self.hold.user_id,
+            token_id=self.hold.token_id,
+            input={"inline": True},
+            lease_owner=self.hold.owner,
+            lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
+            attempt=1,
+            reserved_tokens=self.reserved.tokens,
+            reserved_cost_micros=self.reserved.cost_micros,
+            reserved_tool_calls=self.reserved.tool_calls,
+            request_id=self._turn.actor.request_id,
+            started_at=now,
+        )
+
+
+def live_run(turn: InlineTurn) -> LiveRun:
+    """The turn's place in the runner; attempt 0 until its row exists, so that nobody renews it."""
+    actor, agent = turn.actor, turn.agent
+    hold = Hold(
+        actor.workspace_id,
+        turn.run_id,
+        "chat",
+        owner_name(),
+        0,
+        turn.session.pk,
+        agent.pk,
+        actor.token_id,
+        actor.user_id,
+    )
+    return LiveRun(hold)
+
+
+async def carry_out(turn: InlineTurn, live: LiveRun, on_delta: Callable[[str], None]) -> Outcome:
+    """Run the turn to its rest. Raises DomainError where nothing could be begun."""
+    plan = await _plan(turn, on_delta)
+    return await drive(live.hold, plan, InlineJournal(turn, live), live=live)
+
+
+async def _plan(turn: InlineTurn, on_delta: Callable[[str], None]) -> Plan:
+    agent, prefs = turn.agent, turn.preferences
+    models = await models_for(model_of(agent, prefs), fallback_of(agent, prefs))
+    context = ToolContext(turn.actor, turn.run_id, turn.session.pk, agent.pk, key="")
+    toolbox = await WorkspaceToolBox.open(context, allowed_tools(agent, prefs), turn.client_tools)
+    sampling = turn.sampling
+    if sampling.temperature is None and agent.temperature is not None:
+        sampling = replace(sampling, temperature=agent.temperature)
+    return Plan(
+        actor=turn.actor,
+        messages=[system_message(agent, prefs), *turn.history],
+        models=models,
+        toolbox=toolbox,
+        gate=toolbox.gate(),
+        listener=TokenListener(turn, on_delta),
+        sampling=sampling,
+        limits=limits_of(agent, prefs),
+        client_tools=turn.client_tools,
+    )
+
+
+async def models_for(ref: str, fallback: str) -> list[ModelChoice]:
+    """Off the loop: finding a default may ask the host's providers."""
+    return await asyncio.to_thread(choose_models, ref, fallback)

@@ -1,0 +1,98 @@
+"""Reads on conversations. A deleted session is absent everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apps.conversations.errors import AttachmentNotFound, MessageNotFound, SessionNotFound
+from apps.conversations.models import Attachment, Message, Session, SessionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from django.db.models import QuerySet
+
+    from apps.core.actor import Actor
+
+
+def visible(actor: Actor) -> QuerySet[Session]:
+    """The sessions this actor may see: the workspace's, or the one its session token is for."""
+    sessions = Session.objects.in_workspace(actor.workspace_id).filter(deleted_at__isnull=True)
+    return sessions.filter(pk=actor.session_id) if actor.session_id else sessions
+
+
+def get_session(actor: Actor, session_id: UUID) -> Session:
+    """The session, or SessionNotFound (absent, deleted and foreign alike)."""
+    session = visible(actor).filter(pk=session_id).first()
+    if session is None:
+        raise SessionNotFound
+    return session
+
+
+def find_by_external_key(actor: Actor, source: str, key: str) -> Session | None:
+    return visible(actor).filter(source=source, external_key=key).first()
+
+
+def list_sessions(
+    actor: Actor, *, status: str | None = None, workflow_id: UUID | None = None
+) -> QuerySet[Session]:
+    """Newest first; page it."""
+    sessions = visible(actor)
+    if status:
+        sessions = sessions.filter(status=status)
+    if workflow_id:
+        sessions = sessions.filter(workflow_id=workflow_id)
+    return sessions
+
+
+def active_sessions(token_id: UUID) -> int:
+    """How many sessions this credential holds open, in whatever workspace (contract §1.5)."""
+    return Session.unscoped.filter(token_id=token_id).exclude(status=SessionStatus.ENDED).count()
+
+
+def list_messages(
+    actor: Actor, session_id: UUID, *, agent_key: str | None = None
+) -> QuerySet[Message]:
+    """A session's transcript; raises SessionNotFound."""
+    get_session(actor, session_id)
+    messages = Message.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
+    return messages.filter(agent_key=agent_key) if agent_key else messages
+
+
+def find_message(actor: Actor, session_id: UUID, wire_id: UUID) -> Message | None:
+    messages = Message.objects.in_workspace(actor.workspace_id)
+    return messages.filter(session_id=session_id, wire_id=wire_id).first()
+
+
+def get_message(actor: Actor, session_id: UUID, wire_id: UUID) -> Message:
+    message = find_message(actor, session_id, wire_id)
+    if message is None:
+        raise MessageNotFound
+    return message
+
+
+def messages_by_id(workspace_id: UUID, ids: Iterable[UUID]) -> dict[UUID, Message]:
+    """Rows for the live stream: one query for a batch of facts."""
+    wanted = list(ids)
+    if not wanted:
+        return {}
+    return {row.pk: row for row in Message.objects.in_workspace(workspace_id).filter(pk__in=wanted)}
+
+
+def recent_messages(workspace_id: UUID, session_id: UUID, *, limit: int = 400) -> list[Message]:
+    """The newest `limit` messages, oldest first: what a turn reads as its history."""
+    rows = Message.objects.in_workspace(workspace_id).filter(session_id=session_id)
+    return list(reversed(rows.order_by("-created_at", "-id")[:limit]))
+
+
+def list_attachments(actor: Actor, session_id: UUID) -> QuerySet[Attachment]:
+    get_session(actor, session_id)
+    return Attachment.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
+
+
+def get_attachment(actor: Actor, session_id: UUID, file_id: UUID) -> Attachment:
+    row = list_attachments(actor, session_id).filter(pk=file_id).first()
+    if row is None:
+        raise AttachmentNotFound
+    return row
