@@ -119,6 +119,14 @@ class PostgresServer:
             finally:
                 self._users.release()
 
+    def abandon(self) -> None:
+        """Tell the server to end and do not wait: for those who leave in a hurry. Never raises."""
+        try:
+            if self._users.take_alone() and (pid := self._running_pid()) is not None:
+                os.kill(pid, signal.SIGINT)
+        except (OSError, PostgresFailed):
+            pass
+
     def ensure_database(self, name: str = "polymux") -> bool:
         """Create database `name` unless it is there. True when it was made now."""
         import psycopg  # late: `url` and `socket_folder` are read by settings

@@ -1,0 +1,56 @@
+"""What the platform does by itself again and again: the one list.
+
+At start the list is copied into the scheduler's tables, where operators may change intervals or
+switch jobs off; what they changed stays changed. Schedules that users make are not here: those are
+rows of their own, claimed by a job of this list.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+
+class Periodic(NamedTuple):
+    """Job `job` every `seconds`, called `name` in the console."""
+
+    name: str
+    job: str
+    seconds: int
+
+
+PERIODIC = [
+    Periodic("Sign of life of the worker", "platform.beat", 5),
+    Periodic("Hand on runs whose worker died", "runs.sweep_leases", 5),
+    Periodic("Wake queued runs", "runs.wake_queued", 5),
+    Periodic("End idle sessions", "conversations.end_idle_sessions", 60),
+    Periodic("Forget spent limits and replies", "surfaces.forget_expired", 600),
+    Periodic("Compact the event log", "events.compact", 3600),
+]
+
+
+def sync_periodic(known: set[str]) -> list[str]:
+    """Add what the tables lack; returns the jobs that no part of this version offers.
+
+    `known` are the jobs a worker has. A missing one is left out: a message that nobody understands,
+    every few seconds, helps nobody.
+    """
+    missing = []
+    for item in PERIODIC:
+        if item.job not in known:
+            missing.append(item.job)
+            continue
+        every, _ = IntervalSchedule.objects.get_or_create(
+            every=item.seconds, period=IntervalSchedule.SECONDS
+        )
+        PeriodicTask.objects.get_or_create(
+            name=item.name,
+            defaults={
+                "task": item.job,
+                "interval": every,
+                # A message older than its successor is of no use: do not let them pile up.
+                "expire_seconds": max(item.seconds, 10),
+            },
+        )
+    return missing

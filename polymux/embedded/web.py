@@ -1,0 +1,157 @@
+"""The web server in this process: uvicorn, or daphne on request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from polymux.embedded.say import CannotServe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+log = logging.getLogger(__name__)
+
+APPLICATION = "polymux.asgi:application"
+BACKLOG = 1024
+MESSAGE_BYTES = 256 * 1024  # of one WebSocket message
+MESSAGE_QUEUE = 8
+HEADER_BYTES = 64 * 1024
+DRAIN_SECONDS = 8.0  # for turns that are under way
+CLOSE_SECONDS = 2.0  # then, for streams that never end by themselves
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket, or one clear line. Bound first of all: nothing slow is done in vain."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        # Only one of two that start together gets past here: bound but not listening is not taken.
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise CannotServe(
+            f"cannot listen on {host} port {port}: {error.strerror}. Choose another with --port."
+        ) from None
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """`http://127.0.0.1:7890`, as a browser on this machine would write it."""
+    host, port = listener.getsockname()[:2]
+    if host in {"0.0.0.0", "::"}:  # noqa: S104  (compared only)
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def drain() -> None:
+    """Let turns that are under way finish, within `DRAIN_SECONDS`."""
+    from apps.runs import runner
+
+    try:
+        await runner.drain(DRAIN_SECONDS)
+    except Exception:
+        log.exception("some turns could not finish; they resume at the next start")
+
+
+class UvicornWeb(uvicorn.Server):
+    """uvicorn that leaves signals to us and lets turns finish before it closes connections."""
+
+    def __init__(self, *, on_stop: Callable[[], None] = lambda: None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                APPLICATION,
+                loop="uvloop",
+                http="httptools",
+                ws="websockets-sansio",
+                ws_max_size=MESSAGE_BYTES,
+                ws_max_queue=MESSAGE_QUEUE,
+                ws_per_message_deflate=False,
+                h11_max_incomplete_event_size=HEADER_BYTES,
+                interface="asgi3",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=int(CLOSE_SECONDS),
+            )
+        )
+        self._on_stop = on_stop
+
+    def serve_until_stopped(self, listener: socket.socket) -> None:
+        self.run(sockets=[listener])
+
+    def stop(self) -> None:
+        """Begin to stop. Safe in a signal handler."""
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        began = time.monotonic()
+        for server in self.servers:
+            server.close()
+        self._on_stop()
+        await drain()
+        log.debug("turns finished after %.1f s", time.monotonic() - began)
+        await super().shutdown(sockets)
+
+
+class DaphneWeb:
+    """daphne, for those who know its ways. Imports twisted: a second more at start."""
+
+    def __init__(self, *, on_stop: Callable[[], None] = lambda: None) -> None:
+        self._on_stop = on_stop
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = False
+
+    def serve_until_stopped(self, listener: socket.socket) -> None:
+        from daphne.server import Server
+
+        from polymux.asgi import application
+
+        host, port = listener.getsockname()[:2]
+        listener.close()  # daphne opens its own
+        interface = host.replace(":", "\\:")
+        Server(
+            application,
+            endpoints=[f"tcp:port={port}:interface={interface}"],
+            signal_handlers=False,
+            ready_callable=self._on_ready,
+            verbosity=0,
+            server_name="polymux",
+            websocket_max_message_size=MESSAGE_BYTES,
+            websocket_max_frame_size=MESSAGE_BYTES,
+        ).run()
+
+    def _on_ready(self) -> None:
+        from apps.core import aio
+
+        self._loop = asyncio.get_event_loop()
+        aio.adopt_loop(self._loop)
+
+    def stop(self) -> None:
+        if self._loop is not None and not self._stopping:
+            self._stopping = True
+            self._loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self._end()))
+
+    async def _end(self) -> None:
+        from twisted.internet import reactor
+
+        self._on_stop()
+        await drain()
+        reactor.stop()
