@@ -12,10 +12,13 @@ import asyncio
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from django.conf import settings
 from django.db import connections
+
+from apps.core.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -23,9 +26,14 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Calls that may be running or waiting at once: beyond it the database is hopelessly behind, and an
+# honest 503 is better than an answer nobody waits for any more.
+MOST_CALLS = 2_048
+
 _lock = threading.Lock()
 _home: asyncio.AbstractEventLoop | None = None
 _executor: ThreadPoolExecutor | None = None
+_calls = 0
 
 
 def adopt_loop(loop: asyncio.AbstractEventLoop | None) -> None:
@@ -51,6 +59,7 @@ def spawn(work: Coroutine[Any, Any, T]) -> Future[T]:
 
 
 def db_executor() -> ThreadPoolExecutor:
+    """The database threads of async code: `settings.DB_THREADS` of them."""
     global _executor  # noqa: PLW0603
     with _lock:
         if _executor is None:
@@ -58,19 +67,36 @@ def db_executor() -> ThreadPoolExecutor:
         return _executor
 
 
-def _returning_connections(call: Callable[[], T]) -> T:
+def return_connections() -> None:
+    """Give this thread's connections back to the pool (CONN_MAX_AGE is 0: closing returns)."""
+    for connection in connections.all(initialized_only=True):
+        connection.close_if_unusable_or_obsolete()
+
+
+def _run(call: Callable[[], T]) -> T:
     try:
         return call()
     finally:
-        for connection in connections.all(initialized_only=True):
-            connection.close_if_unusable_or_obsolete()
+        return_connections()
 
 
 async def db_call(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run sync database code on the bounded executor; queues when all its threads are busy."""
-    context = copy_context()
-    return await asyncio.get_running_loop().run_in_executor(
-        db_executor(),
-        _returning_connections,
-        lambda: context.run(function, *args, **kwargs),
-    )
+    """Run sync database code on the bounded executor.
+
+    Waits its turn when all threads are busy; `Unavailable` when 2,048 calls already run or wait. A
+    cancelled caller stops waiting at once; a call that has begun runs to its end.
+    """
+    global _calls  # noqa: PLW0603
+    with _lock:
+        if _calls >= MOST_CALLS:
+            raise Unavailable(retry_after=1)
+        _calls += 1
+    future = db_executor().submit(copy_context().run, _run, partial(function, *args, **kwargs))
+    future.add_done_callback(_one_less)
+    return await asyncio.wrap_future(future)
+
+
+def _one_less(_: Future[Any]) -> None:
+    global _calls  # noqa: PLW0603
+    with _lock:
+        _calls -= 1

@@ -6,3 +6,10 @@ from django.apps import AppConfig
 class EventsConfig(AppConfig):
     name = "apps.events"
     label = "events"
+
+    def ready(self) -> None:
+        from apps.core import announce
+        from apps.events import services
+
+        announce.set_publisher(services.publish)
+        announce.set_revoker(services.revoke)

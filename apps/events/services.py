@@ -9,7 +9,6 @@ a reader at most one heartbeat, never a fact.
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connection, transaction
@@ -81,7 +80,8 @@ def publish(actor: Actor, *facts: Fact) -> int:
         for behind, fact in zip(range(len(facts) - 1, -1, -1), facts, strict=True)
         if (session_id := getattr(fact, "session_id", None)) is not None
     }
-    transaction.on_commit(partial(nudge.committed, actor.workspace_id, seq, sessions), robust=True)
+    # A lambda: Django's robust hooks log `func.__qualname__`, which a partial does not have.
+    transaction.on_commit(lambda: nudge.committed(actor.workspace_id, seq, sessions), robust=True)
     return seq
 
 
@@ -93,7 +93,7 @@ def revoke(
     Best effort and at once; streams also re-check their credential every 5 seconds by themselves.
     """
     transaction.on_commit(
-        partial(nudge.revoked, token_id=token_id, user_id=user_id, workspace_id=workspace_id),
+        lambda: nudge.revoked(token_id=token_id, user_id=user_id, workspace_id=workspace_id),
         robust=True,
     )
 

@@ -52,6 +52,10 @@ class Encoder(Protocol):
 
     def seal(self, piece: Any, seq: int | None) -> Wire: ...
 
+    def ending(self, row: EventRow) -> int:
+        """The close code when this row is a stream's last, else 0."""
+        ...
+
 
 class StreamClosed(Exception):
     """The stream has ended: `code` as in contract/polymux.md §11.7 (4008 slow, 4401 revoked, 1001)."""
@@ -74,6 +78,7 @@ class Subscription:
         "buffer",
         "closed_with",
         "encoder",
+        "ends_with",
         "event_seq",
         "gap",
         "last_seq",
@@ -111,6 +116,7 @@ class Subscription:
         self.gap = False
         self.live = False
         self.closed_with = 0
+        self.ends_with = 0
         self.on_close: Callable[[int], None] | None = None
         self.still_allowed: Callable[[], bool] | None = None
         self.token_id: UUID | None = None
@@ -147,7 +153,9 @@ class Subscription:
                 self._take_tokens(ready, self.seen)
             if ready:
                 return ready
-            if self.live:
+            if self.ends_with and self.live:
+                self.close(self.ends_with)
+            elif self.live:
                 await self._wait()
 
     def send(self, wire: Wire) -> None:
@@ -163,6 +171,11 @@ class Subscription:
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def end(self, code: int = 1000) -> None:
+        """Close once everything before this moment has been handed out."""
+        self.ends_with = code
+        self.wake()
 
     def close(self, code: int = 1000) -> None:
         """End the stream; the owner's `next()` raises `StreamClosed`. Twice is the same as once."""
@@ -256,6 +269,8 @@ class Subscription:
         seq = self._number()
         ready.extend(self.encoder.seal(piece, None) for piece in pieces[:-1])
         ready.append(_sealed(row, self.encoder, pieces[-1], seq))
+        if code := self.encoder.ending(row):
+            self.end(code)
 
     def _take_tokens(self, ready: list[Wire], bound: int) -> None:
         if self.session_id is None:

@@ -1,0 +1,134 @@
+"""Server-sent events: bytes, resuming, heartbeat, the gap notice.
+
+Wire (WHATWG HTML §9.2): `retry` first, then `id`/`event`/`data` blocks; `: keep-alive` every 15 s. A client
+resumes with the `Last-Event-ID` header, or `lastEventId` in the query where it cannot set headers. When
+the id is older than what is kept, a `gap` event `{"since": …, "resumed_at": …}` comes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from apps.events.stream import StreamClosed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from apps.events.frames import Chunk
+    from apps.events.http import Exchange
+    from apps.events.selectors import EventRow
+    from apps.events.stream import Subscription
+
+HEARTBEAT_SECONDS = 15.0
+RETRY_MS = 3_000
+LINGER_SECONDS = 1.0
+KEEP_ALIVE = b": keep-alive\n\n"
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache, no-store",
+    "X-Accel-Buffering": "no",
+}
+
+Told = tuple[str, Any]  # (event name or "", JSON-ready data)
+
+
+def block(data: Any, *, event: str = "", id: int | None = None) -> bytes:  # noqa: A002  (the field's name)
+    """One event. `data`: bytes or str as they are (each line its own `data:`), else JSON."""
+    if isinstance(data, str):
+        data = data.encode()
+    elif not isinstance(data, bytes):
+        data = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str).encode()
+    if b"\n" in data or b"\r" in data:
+        data = b"\ndata: ".join(data.splitlines())
+    head = b"" if id is None else b"id: %d\n" % id
+    name = b"event: " + event.encode() + b"\n" if event else b""
+    return head + name + b"data: " + data + b"\n\n"
+
+
+def retry(milliseconds: int = RETRY_MS) -> bytes:
+    return b"retry: %d\n\n" % milliseconds
+
+
+def last_event_id(headers: Mapping[str, str], query: Mapping[str, str]) -> int | None:
+    """Where the client wants to go on; None when it does not say, or not a number."""
+    said = headers.get("last-event-id") or query.get("lastEventId") or query.get("last_event_id")
+    return int(said) if said and said.isascii() and said.isdecimal() and len(said) < 19 else None
+
+
+class SseEncoder:
+    """A dialect of SSE for `Hub.subscribe`: `translate(row)` gives [(event, data), …] or None.
+
+    `name` must be unique to what `translate` produces: readers of one name share bytes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        translate: Callable[[EventRow], Sequence[Told] | None],
+        *,
+        tokens: Callable[[Chunk], Sequence[Told]] | None = None,
+        last: Callable[[EventRow], bool] | None = None,
+    ) -> None:
+        self.name = name
+        self._translate = translate
+        self._tokens = tokens
+        self._last = last
+
+    def event(self, row: EventRow) -> Sequence[bytes]:
+        return [block(data, event=event) for event, data in self._translate(row) or ()]
+
+    def tokens(self, chunk: Chunk) -> Sequence[bytes]:
+        told = self._tokens(chunk) if self._tokens is not None else ()
+        return [block(data, event=event) for event, data in told]
+
+    def seal(self, piece: bytes, seq: int | None) -> bytes:
+        return piece if seq is None else b"id: %d\n" % seq + piece
+
+    def ending(self, row: EventRow) -> int:
+        return 1000 if self._last is not None and self._last(row) else 0
+
+
+async def serve(
+    exchange: Exchange,
+    sub: Subscription,
+    *,
+    since: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    opening: Sequence[bytes] = (),
+) -> None:
+    """Send `sub` as SSE until the client goes or the stream ends; closes `sub`."""
+    await exchange.start(200, {**HEADERS, **(headers or {})})
+    first = [retry(), *opening]
+    if sub.gap:
+        first.insert(1, block({"since": since, "resumed_at": sub.cursor}, event="gap"))
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def beat() -> None:
+        nonlocal timer
+        sub.send(KEEP_ALIVE)
+        timer = loop.call_later(HEARTBEAT_SECONDS, beat)
+
+    timer = loop.call_later(HEARTBEAT_SECONDS, beat)
+    sub.on_close = lambda _code: task.cancel() if exchange.sending else None
+    try:
+        await exchange.write(b"".join(first))
+        while True:
+            await exchange.write(b"".join(await sub.next()))  # type: ignore[arg-type]
+    except StreamClosed:
+        await exchange.finish()
+    except asyncio.CancelledError:
+        if not sub.closed_with or exchange.gone:
+            raise
+        task.uncancel()  # dropped while blocked: the peer reads nothing, do not wait for it for long
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                await exchange.finish()
+    finally:
+        timer.cancel()
+        sub.on_close = None
+        sub.close()
