@@ -13,8 +13,10 @@ import pytest  # noqa: E402
 
 django.setup()  # so that a conftest below may import models at its top
 
-from tests.support import cast, network, queries  # noqa: E402
+from tests.support import cast, flush, network, queries  # noqa: E402
 from tests.support import race as racing  # noqa: E402
+
+flush.flush_quickly()
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -67,9 +67,9 @@ def _template(pattern: Any) -> str:
 def _is_ending(entry: URLPattern) -> bool:
     """A catch-all answers 404 in its surface's words; it has no ids and no rows."""
     text = str(entry.pattern)
-    return isinstance(entry.pattern, RegexPattern) and (not GROUP.search(text) or ".*" in text) or (
-        getattr(entry.callback, "is_ending", False)
-    )
+    return (
+        isinstance(entry.pattern, RegexPattern) and (not GROUP.search(text) or ".*" in text)
+    ) or (getattr(entry.callback, "is_ending", False))
 
 
 def _methods(callback: Any) -> tuple[str, ...]:

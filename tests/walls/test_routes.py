@@ -58,8 +58,14 @@ def world(aurora, borealis, settings, recording_queue):
     treasure = bury(aurora)
     revoke_token(aurora.ben_caller, aurora.ben_token_id)
     return World(
-        treasure, nowhere(treasure), borealis.mallory_token, borealis.mallory_star_token,
-        aurora.ada_token, aurora.ada_star_token, aurora.cleo_token, aurora.cleo_star_token,
+        treasure,
+        nowhere(treasure),
+        borealis.mallory_token,
+        borealis.mallory_star_token,
+        aurora.ada_token,
+        aurora.ada_star_token,
+        aurora.cleo_token,
+        aurora.cleo_star_token,
         aurora.ben_token,
     )
 
@@ -68,7 +74,10 @@ def ask(route: Route, method: str, treasure: Treasure, token: str = "") -> HttpR
     client = Client(raise_request_exception=False)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return client.generic(
-        method, filled(route.path, treasure, kinds=route.ids), b"{}", "application/json",
+        method,
+        filled(route.path, treasure, kinds=route.ids),
+        b"{}",
+        "application/json",
         headers=headers,
     )
 
@@ -89,7 +98,9 @@ def test_the_walk_finds_the_routes():
 
 def test_every_kind_of_id_has_a_sample():
     unknown = {
-        kind: route.path for route in WALK for kind in route.ids
+        kind: route.path
+        for route in WALK
+        for kind in route.ids
         if kind not in KINDS and kind not in NOT_AN_ID
     }
     assert not unknown, "add a sample of each to tests/walls/treasure.py: bury() and KINDS"
