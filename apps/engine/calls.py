@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from apps.engine import tracing
 from apps.engine.ports import Denied, LeaseLost, NeedsHuman, ToolResult, ToolWaits
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
     from types import TracebackType
 
     from apps.engine.ports import Ports, ToolCall
@@ -31,9 +32,11 @@ class Watch:
 
     def __init__(self, ports: Ports, seconds: float | None) -> None:
         self.why = ""
-        self._waits: list[tuple[str, Awaitable[Any]]] = [("cancel", ports.cancel.wait())]
+        self._waits: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
+            ("cancel", ports.cancel.wait)
+        ]
         if seconds is not None:
-            self._waits.append(("time", ports.clock.sleep(max(0.0, seconds))))
+            self._waits.append(("time", partial(ports.clock.sleep, max(0.0, seconds))))
         self._watchers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -43,8 +46,8 @@ class Watch:
         self._watchers = [asyncio.create_task(self._on(*wait)) for wait in self._waits]
         return self
 
-    async def _on(self, why: str, event: Awaitable[Any]) -> None:
-        await event
+    async def _on(self, why: str, event: Callable[[], Awaitable[Any]]) -> None:
+        await event()
         if not self.why:
             self.why = why
             self._task.cancel()
