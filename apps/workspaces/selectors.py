@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import CharField, OuterRef, Q, Subquery, Value
 
 from apps.core.actor import Caller, Scope
-from apps.core.errors import NotFound, ScopeInsufficient, WorkspaceMismatch
+from apps.core.errors import Forbidden, NotFound, ScopeInsufficient, WorkspaceMismatch
 from apps.workspaces.credentials import (
     SuspendedActor,
     actor_in,

@@ -35,9 +35,9 @@ def test_an_entry_says_who_did_what_where_and_in_which_request():
 
 @pytest.mark.django_db
 def test_a_rolled_back_change_leaves_no_entry():
-    with pytest.raises(RuntimeError), transaction.atomic():
+    with transaction.atomic():
         record_change(ACTOR, "thing.changed", "thing", "1")
-        raise RuntimeError
+        transaction.set_rollback(True)
     assert not AuditEntry.objects.exists()
 
 
