@@ -9,7 +9,6 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.contrib.filters.admin import (
-    AutocompleteSelectFilter,
     ChoicesRadioFilter,
     FieldTextFilter,
 )
@@ -18,7 +17,7 @@ from unfold.enums import ActionVariant
 
 from apps.accounts.services import record_change
 from apps.console import show
-from apps.console.filters import AgeFilter
+from apps.console.filters import AgeFilter, RowFilter
 from apps.console.readonly import ReadOnlyAdmin, ReadOnlyInline
 from apps.console.reasons import actor_for, reason_action
 from apps.conversations.models import Attachment, Message, Session
@@ -80,8 +79,8 @@ class SessionAdmin(ReadOnlyAdmin):
     list_select_related = ("workspace", "agent", "user")
     list_filter = (
         ("status", ChoicesRadioFilter),
-        ("workspace", AutocompleteSelectFilter),
-        ("agent", AutocompleteSelectFilter),
+        ("workspace", RowFilter),
+        ("agent", RowFilter),
         ("source", FieldTextFilter),
         AgeFilter,
     )
@@ -178,8 +177,8 @@ class MessageAdmin(ReadOnlyAdmin):
     list_select_related = ("session", "workspace")
     list_filter = (
         ("role", ChoicesRadioFilter),
-        ("workspace", AutocompleteSelectFilter),
-        ("session", AutocompleteSelectFilter),
+        ("workspace", RowFilter),
+        ("session", RowFilter),
         AgeFilter,
     )
     search_fields = ("content",)
@@ -212,7 +211,7 @@ class MessageAdmin(ReadOnlyAdmin):
 class AttachmentAdmin(ReadOnlyAdmin):
     list_display = ("name", "mime_type", "size", "session", "workspace", "user", "created_at")
     list_select_related = ("session", "workspace", "user")
-    list_filter = (("workspace", AutocompleteSelectFilter), AgeFilter)
+    list_filter = (("workspace", RowFilter), AgeFilter)
     search_fields = ("name",)
     id_search = ("pk", "session_id", "workspace_id")
     fields = ("name", "mime_type", "size", "session", "workspace", "user", "created_at", "id")

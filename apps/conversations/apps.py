@@ -22,13 +22,19 @@ class ConversationsConfig(AppConfig):
         ):
             return
         from apps.approvals.events import ApprovalDecided, ApprovalExpired
+        from apps.conversations import snapshot
         from apps.conversations.chat import ChatRuns
         from apps.conversations.selectors import active_sessions
         from apps.core import gauges
+        from apps.events.selectors import complete_with
         from apps.events.services import subscribe
         from apps.runs import kinds
 
         kinds.register("chat", ChatRuns())
+        complete_with("message.posted", snapshot.complete_messages)
+        complete_with("approval.requested", snapshot.complete_approvals)
+        for changed in ("session.changed", "run.started"):
+            complete_with(changed, snapshot.complete_states)
         gauges.register("active_sessions", active_sessions)
         subscribe(ApprovalDecided, _decided)
         subscribe(ApprovalExpired, _expired)

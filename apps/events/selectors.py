@@ -10,7 +10,7 @@ from django.db.models import Min
 from apps.events.models import Event, StreamHead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
     from uuid import UUID
 
@@ -53,6 +53,22 @@ _COLUMNS = (
 )
 
 
+# A fact carries ids; what a stream tells of them is read with it, in one query for a batch of rows.
+# name -> fill(workspace_id, rows): adds to `row.payload` what the row's own app knows.
+_completers: dict[str, Callable[[UUID, list[EventRow]], None]] = {}
+
+
+def complete_with(name: str, fill: Callable[[UUID, list[EventRow]], None]) -> None:
+    """Have `fill` complete every batch of facts called `name` as it is read. From `ready()`."""
+    _completers[name] = fill
+
+
+def _completed(workspace_id: UUID, rows: list[EventRow]) -> list[EventRow]:
+    for name in {row.name for row in rows} & _completers.keys():
+        _completers[name](workspace_id, [row for row in rows if row.name == name])
+    return rows
+
+
 def events_after(
     actor: Actor, seq: int, *, session_id: UUID | None = None, limit: int = MOST_ROWS
 ) -> list[EventRow]:
@@ -85,7 +101,7 @@ def log_after(
     if session_id is not None:
         rows = rows.filter(session_id=session_id)
     found = rows.order_by("seq").values_list(*_COLUMNS)[: min(limit, 10 * MOST_ROWS)]
-    return [EventRow(*row) for row in found]
+    return _completed(workspace_id, [EventRow(*row) for row in found])
 
 
 def heads(workspace_ids: Iterable[UUID]) -> dict[UUID, int]:

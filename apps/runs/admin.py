@@ -8,7 +8,6 @@ from django.contrib import admin
 from django.db import transaction
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import (
-    AutocompleteSelectFilter,
     ChoicesRadioFilter,
     FieldTextFilter,
 )
@@ -16,7 +15,7 @@ from unfold.decorators import display
 
 from apps.accounts.services import record_change
 from apps.console import show
-from apps.console.filters import AgeFilter
+from apps.console.filters import AgeFilter, RowFilter
 from apps.console.readonly import ReadOnlyAdmin, ReadOnlyInline
 from apps.console.reasons import actor_for, reason_action
 from apps.core.ids import wire_id
@@ -85,8 +84,8 @@ class RunAdmin(ReadOnlyAdmin):
     list_filter = (
         ("status", ChoicesRadioFilter),
         ("kind", ChoicesRadioFilter),
-        ("workspace", AutocompleteSelectFilter),
-        ("agent", AutocompleteSelectFilter),
+        ("workspace", RowFilter),
+        ("agent", RowFilter),
         ("model", FieldTextFilter),
         ("error_code", FieldTextFilter),
         AgeFilter,
@@ -228,8 +227,8 @@ class StepAdmin(ReadOnlyAdmin):
     list_select_related = ("run", "workspace")
     list_filter = (
         ("kind", ChoicesRadioFilter),
-        ("workspace", AutocompleteSelectFilter),
-        ("run", AutocompleteSelectFilter),
+        ("workspace", RowFilter),
+        ("run", RowFilter),
         ("name", FieldTextFilter),
         ("status", FieldTextFilter),
         AgeFilter,
@@ -299,7 +298,7 @@ class BudgetAdmin(ReadOnlyAdmin):
         "updated_at",
     )
     list_select_related = ("workspace",)
-    list_filter = (("workspace", AutocompleteSelectFilter), ("subject_type", FieldTextFilter))
+    list_filter = (("workspace", RowFilter), ("subject_type", FieldTextFilter))
     search_fields = ("subject_type__exact",)
     id_search = ("pk", "subject_id", "workspace_id")
     fields = (

@@ -164,7 +164,7 @@ async def _keep() -> None:
                 live.cancel.set()
 
 
-async def drain(seconds: float) -> int:
+async def drain(seconds: float = 8.0) -> int:
     """Shutdown: let turns finish for `seconds`, then hand the rest back to the queue. Returns those."""
     global _draining  # noqa: PLW0603
     _draining = True
