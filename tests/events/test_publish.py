@@ -84,7 +84,9 @@ def test_the_first_fact_of_a_workspace_makes_its_head(aurora: Aurora) -> None:
         assert publish(aurora.ada, Said()) == 1
 
 
-def test_publishing_outside_a_transaction_is_refused(aurora: Aurora, transactional_db: None) -> None:
+def test_publishing_outside_a_transaction_is_refused(
+    aurora: Aurora, transactional_db: None
+) -> None:
     with pytest.raises(NotInTransaction):
         publish(aurora.ada, Said())
 
