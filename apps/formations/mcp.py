@@ -14,8 +14,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from apps.core import net
 from apps.core.actor import Actor
 from apps.core.aio import db_call, home_loop, spawn
+from apps.core.errors import DomainError
 from apps.formations import means
 from apps.formations.mcp_tools import Listed, answer_text, pin, readable
 from apps.formations.models import McpServer, McpTransport
@@ -175,7 +177,7 @@ async def _live(connection: Connection) -> None:
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    connection.client = await stack.enter_async_context(await _client(connection))
+                    connection.client = await _entered(stack, connection)
                     await _list_tools(connection)
             except Exception as error:
                 raise McpFailed(_words(connection.server, error)) from error
@@ -208,8 +210,8 @@ async def _until_idle(connection: Connection) -> None:
             continue
 
 
-async def _client(connection: Connection) -> Any:
-    """The SDK's client for this server, not yet entered. The SDK is imported here, on first use."""
+async def _entered(stack: AsyncExitStack, connection: Connection) -> Any:
+    """The SDK's client for this server, connected. The SDK is imported here, on first use."""
     from mcp import Client
 
     server, secrets = await db_call(_configuration, connection.workspace_id, connection.server.id)
@@ -222,8 +224,10 @@ async def _client(connection: Connection) -> Any:
 
         from apps.formations.mcp_http import guarded_client
 
-        transport = streamable_http_client(server.url, http_client=guarded_client(secrets))
-    return Client(transport, cache=None)
+        await net.check_url(server.url)  # here too: its words are better than the SDK's
+        web = await stack.enter_async_context(guarded_client(secrets))
+        transport = streamable_http_client(server.url, http_client=web)
+    return await stack.enter_async_context(Client(transport, cache=None))
 
 
 def _configuration(workspace_id: UUID, server_id: UUID) -> tuple[McpServer, dict[str, str]]:
@@ -282,9 +286,9 @@ async def _failed(connection: Connection, words: str) -> None:
     if len(_resting) > MOST_CONNECTIONS * 10:
         _resting.clear()
     _resting[place] = (time.monotonic() + REST, connection.server.version, words)
+    await _report(connection, words)
     if not connection.ready.done():
         connection.ready.set_exception(McpFailed(words))
-    await _report(connection, words)
 
 
 async def _report(connection: Connection, words: str) -> None:
@@ -301,11 +305,12 @@ def _words(server: Server, error: BaseException) -> str:
     """Why a connection failed, without echoing what the other side sent."""
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
-    if isinstance(error, McpFailed):
+    if isinstance(error, (McpFailed, DomainError)):
         return str(error)
     if isinstance(error, TimeoutError):
         return f"The server {server.name} did not answer within {CONNECT_TIMEOUT:g} seconds."
-    log.info("MCP server %s failed", server.name, exc_info=error)
+    log.warning("MCP server %s failed: %s", server.name, type(error).__name__)
+    log.debug("how MCP server %s failed", server.name, exc_info=error)
     reason = getattr(error, "strerror", None) or type(error).__name__
     return f"The server {server.name} could not be reached ({reason})."
 
@@ -321,3 +326,5 @@ async def _close_all() -> None:
         _, late = await asyncio.wait(tasks, timeout=5)
         for task in late:
             task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from apps.core import net
+from apps.core.errors import DomainError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -44,11 +45,14 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
     """Connects only to checked addresses; TLS and `Host` still speak of the name."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        address = await net.checked_address(str(request.url))
+        try:
+            target = await net.check_url(str(request.url))
+        except DomainError as error:  # the SDK knows what to do with its own client's errors
+            raise httpx2.ConnectError(error.message) from error
         # A copy: the SDK compares redirects with the request it made, which names the host.
         sent = httpx2.Request(
             request.method,
-            request.url.copy_with(host=address),
+            request.url.copy_with(host=str(target.address)),
             headers=request.headers,
             stream=request.stream,
             extensions={**request.extensions, "sni_hostname": request.url.host},

@@ -26,14 +26,14 @@ class Listed:
 
 
 def readable(raw: Any) -> Listed | None:
-    """The SDK's tool within our bounds; None for one that exceeds them (too large, odd name)."""
+    """The SDK's tool within our bounds; None for one that exceeds them (too large, odd name, NUL)."""
     name, schema = raw.name, raw.input_schema
     if not _FIT.fullmatch(name) or schema.get("type") != "object":
         return None
     canonical = json.dumps([name, raw.description, schema], sort_keys=True)
     if len(canonical) > LONGEST_SCHEMA + LONGEST_DESCRIPTION * 4:
         return None
-    if len(json.dumps(schema)) > LONGEST_SCHEMA:
+    if len(json.dumps(schema)) > LONGEST_SCHEMA or "\\u0000" in canonical:
         return None
     return Listed(
         name=name,

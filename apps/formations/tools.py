@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from apps.core import tools
+from apps.core import net, tools
 from apps.core.clock import now as current_time
 from apps.core.tools import Tool, ToolContext, ToolFailed
 
@@ -82,8 +82,36 @@ async def now(context: ToolContext, arguments: dict[str, Any]) -> Any:
     return {"time": moment.isoformat(timespec="seconds"), "weekday": moment.strftime("%A")}
 
 
+async def http_fetch(context: ToolContext, arguments: dict[str, Any]) -> Any:
+    del context
+    method = arguments.get("method", "GET")
+    answer = await net.fetch(method, arguments["url"], max_bytes=LONGEST_PAGE, redirects=3)
+    kind = answer.headers.get("content-type", "").lower()
+    found: dict[str, Any] = {"status": answer.status, "url": answer.url, "content_type": kind}
+    if method == "HEAD":
+        return found
+    if kind and not any(word in kind for word in TEXTUAL):
+        raise ToolFailed(f"This is not text but {kind[:100]}.")
+    text = decoded(answer.body, kind)
+    if "html" in kind:
+        text = page_text(text)
+    if len(text) > LONGEST_TEXT:
+        found["cut"] = f"{LONGEST_TEXT} of {len(text)} characters shown"
+    return found | {"text": text[:LONGEST_TEXT]}
+
+
+def decoded(body: bytes, content_type: str) -> str:
+    """The text of a body in the charset its type names, else UTF-8; what does not fit is replaced."""
+    _, _, charset = content_type.partition("charset=")
+    try:
+        return body.decode(charset.split(";")[0].strip(" \"'") or "utf-8", "replace")
+    except LookupError:
+        return body.decode("utf-8", "replace")
+
+
 def register_tools() -> None:
     tools.register(NOW)
+    tools.register(HTTP_FETCH)
 
 
 NOW = Tool(
@@ -102,4 +130,20 @@ NOW = Tool(
     },
     call=now,
     timeout=5,
+)
+HTTP_FETCH = Tool(
+    name="http_fetch",
+    description="Read a public web address as text. Pages are reduced to their readable text.",
+    parameters={
+        "type": "object",
+        "properties": {
+            "url": {"type": "string", "minLength": 8, "maxLength": 2_000},
+            "method": {"enum": ["GET", "HEAD"]},
+        },
+        "required": ["url"],
+        "additionalProperties": False,
+    },
+    call=http_fetch,
+    timeout=30,
+    max_output=25_000,
 )

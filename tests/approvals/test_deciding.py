@@ -24,7 +24,9 @@ def engine(aurora):
 
 @pytest.fixture
 def asked(engine):
-    return services.request(engine, action="Deploy to production", subject_type="run", subject_id=uuid7())
+    return services.request(
+        engine, action="Deploy to production", subject_type="run", subject_id=uuid7()
+    )
 
 
 def facts(workspace_id):

@@ -38,7 +38,9 @@ def register(monkeypatch):
     monkeypatch.setattr(tools, "_registry", dict(tools._registry))
 
     def add(name: str, call: Any, **options: Any) -> Tool:
-        return tools.register(Tool(name, f"The tool {name}.", options.pop("parameters", SCHEMA), call, **options))
+        return tools.register(
+            Tool(name, f"The tool {name}.", options.pop("parameters", SCHEMA), call, **options)
+        )
 
     return add
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 
 server = MCPServer("support")
 flavour = os.environ.get("MCP_FLAVOUR", "sweet")
@@ -29,7 +30,7 @@ def environment() -> str:
 
 @server.tool()
 def fail() -> str:
-    raise ValueError("that cannot be done")
+    raise ToolError("that cannot be done")
 
 
 @server.tool()
@@ -51,7 +52,9 @@ def die() -> str:
 @server.tool()
 def child() -> int:
     """Start a process that would outlive the server."""
-    return subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).pid
+    return subprocess.Popen(
+        ["sleep", "600"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ).pid
 
 
 @server.tool(name="large", description="y" * 10_000)
