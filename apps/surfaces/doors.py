@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from apps.accounts.models import User
+from apps.accounts.models import PlatformRole, User
+from apps.accounts.selectors import find_user_by_email
 from apps.core.actor import Actor, Caller, CallerKind, Scope
 from apps.core.errors import NotFound, Unauthenticated
 from apps.workspaces import selectors
-from apps.workspaces.models import ApiToken, Workspace, WorkspaceStatus
+from apps.workspaces.models import ApiToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +37,7 @@ def home_of_key(
     raw: str, *, kinds: frozenset[str], request_id: str, ip: str
 ) -> tuple[Caller, Actor]:
     """Caller and their home workspace at once, in one query; as `caller_of_key` and `actor_in`."""
-    from apps.workspaces.credentials import actor_of_token
-
-    return actor_of_token(raw, request_id=request_id, ip=ip, kinds=kinds)
+    return selectors.actor_of_token(raw, request_id=request_id, ip=ip, kinds=kinds)
 
 
 def actor_in(caller: Caller, workspace_id: UUID) -> Actor:
@@ -70,13 +69,9 @@ def caller_of_hmac(
     )
 
 
-def workspace_by_slug(slug: str) -> UUID:
-    """The id of the workspace with that slug; NotFound. Says nothing about who may enter."""
-    rows = Workspace.objects.exclude(status=WorkspaceStatus.REMOVED)
-    found = rows.filter(slug=slug).values_list("id", flat=True).first()
-    if found is None:
-        raise NotFound
-    return found
+def workspace_by_slug(caller: Caller, slug: str) -> UUID:
+    """The id of the caller's workspace with that slug; NotFound for absent and foreign alike."""
+    return selectors.find_workspace_id(caller, slug)
 
 
 def first_workspace(caller: Caller) -> UUID:
@@ -84,15 +79,23 @@ def first_workspace(caller: Caller) -> UUID:
     return selectors.default_workspace(caller)
 
 
-def session_user(subject: str, email: str) -> User:
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The local user behind a panel session."""
+
+    id: UUID
+    is_superadmin: bool
+
+
+def session_user(subject: str, email: str) -> Person:
     """The person a panel session names, by id, else by e-mail; Unauthenticated for nobody."""
-    people = User.objects.filter(is_active=True)
+    user = None
     with contextlib.suppress(ValueError):
-        if found := people.filter(id=UUID(subject)).first():
-            return found
-    if email and (found := people.filter(email=email.strip().lower()).first()):
-        return found
-    raise Unauthenticated
+        user = User.objects.filter(id=UUID(subject)).first()
+    user = user or find_user_by_email(email)
+    if user is None or not user.is_active:
+        raise Unauthenticated
+    return Person(user.pk, user.role == PlatformRole.SUPERADMIN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,17 @@ from django.urls import URLPattern, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from apps.core.errors import Forbidden, Internal, InvalidInput, TooLarge
+from apps.surfaces import jwe
 from apps.surfaces.kit import Admission, from_django
-from apps.surfaces.prefixes import is_guarded, patterns_of, surface_of
+from apps.surfaces.prefixes import is_guarded, patterns_of, realm_of, surface_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from apps.core.errors import DomainError
-    from apps.surfaces.kit import Reply, Surface
+    from apps.surfaces.kit import Credentials, Reply, Surface
+
+CREDENTIAL_HEADERS = ("authorization", "x-api-key", "x-muxi-admin-key", "x-muxi-client-key")
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +33,18 @@ def unknown_route(request: HttpRequest, **_captured: Any) -> HttpResponse:
     surface = surface_of(seen.path, seen.method)
     admission = Admission(surface, seen)
     try:
-        if is_guarded(seen.path):
-            admission.admit()
+        if is_guarded(seen.path) or _shows_credential(seen):
+            admission.admit(realm=realm_of(surface, seen.path))
         raise surface.unknown_route(seen)
     except Exception as error:  # noqa: BLE001  (every error has an answer in the surface's words)
         return _as_django(admission.answer(error))
+
+
+def _shows_credential(seen: Credentials) -> bool:
+    """True if a credential came along: a bad one is refused before the path is looked at."""
+    return any(name in seen.headers for name in CREDENTIAL_HEADERS) or any(
+        name.startswith(jwe.COOKIES) for name in seen.cookies
+    )
 
 
 def ending(surface: Surface) -> list[URLPattern]:

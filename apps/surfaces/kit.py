@@ -23,13 +23,12 @@ from apps.core.errors import (
     DomainError,
     Internal,
     Kind,
-    NotFound,
-    RateLimited,
     ScopeInsufficient,
     Unavailable,
 )
 from apps.core.ids import parse_id, request_id
-from apps.surfaces import doors, ratewindow
+from apps.surfaces import doors
+from apps.surfaces.errors import UnknownRoute, WindowSpent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -91,20 +90,6 @@ class Credentials:
         if scheme != "Bearer" if exact else scheme.lower() != "bearer":
             return None
         return rest.split(",", 1)[0].strip() or None
-
-
-class WindowSpent(RateLimited):
-    """The rate window is full; `headers` are what the surface says about it."""
-
-    def __init__(self, state: ratewindow.State, headers: dict[str, str], **details: Any) -> None:
-        super().__init__(
-            limit=state.limit,
-            remaining=0,
-            reset=state.reset,
-            retry_after=state.retry_after,
-            **details,
-        )
-        self.headers = headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +295,7 @@ class Surface:
 
     def unknown_route(self, seen: Credentials) -> DomainError:
         """The error of a path that this surface does not have."""
-        return NotFound("There is no such route.")
+        return UnknownRoute()
 
     def dumps(self, value: Any) -> bytes:
         """JSON as this surface writes it."""

@@ -11,7 +11,8 @@ from django.conf import settings
 from apps.core.actor import Caller, CallerKind, Scope
 from apps.core.errors import Kind, NotFound, Unauthenticated, WorkspaceMismatch
 from apps.surfaces import doors, ratewindow
-from apps.surfaces.kit import STATUSES, Credentials, Surface, WindowSpent
+from apps.surfaces.errors import UnknownRoute, WindowSpent
+from apps.surfaces.kit import STATUSES, Credentials, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +28,6 @@ _ESCAPES = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 )
 _NOT_IN_BODY = frozenset({"limit", "remaining", "reset", "fields", "required"})
-
-
-class UnknownRoute(NotFound):
-    """A path or a method this surface does not have: plain text, before the login."""
-
-    message = "404 page not found"
 
 
 class Molecule(Surface):
@@ -93,7 +88,7 @@ class Molecule(Surface):
 
     def error_body(self, error: DomainError, status: int, seen: Credentials) -> Any:
         if isinstance(error, UnknownRoute) or error.kind is Kind.METHOD_NOT_ALLOWED:
-            return UnknownRoute.message
+            return "404 page not found"
         if error.kind is Kind.INTERNAL:
             return {"error": "internal server error"}
         if error.kind is Kind.UNAVAILABLE:

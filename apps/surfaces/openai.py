@@ -8,7 +8,8 @@ from django.conf import settings
 
 from apps.core.errors import Kind, NotFound, TokenMissing, Unauthenticated
 from apps.surfaces import doors, jwe, polyant, ratewindow
-from apps.surfaces.kit import Credentials, Surface, WindowSpent
+from apps.surfaces.errors import UnknownRoute, WindowSpent
+from apps.surfaces.kit import Credentials, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +88,7 @@ class OpenAI(Surface):
         try:
             return super().workspace_id(caller, workspace)
         except NotFound:
-            return doors.workspace_by_slug(workspace)
+            return doors.workspace_by_slug(caller, workspace)
 
     def throttle(
         self, caller: Caller | None, credentials: Credentials, *, route: str = "", bucket: str = ""
@@ -123,7 +124,7 @@ class OpenAI(Surface):
         return headers
 
     def unknown_route(self, seen: Credentials) -> DomainError:
-        return NotFound(f"Invalid URL ({seen.method} {seen.path})")
+        return UnknownRoute(f"Invalid URL ({seen.method} {seen.path})")
 
     def plain_headers(self, seen: Credentials) -> dict[str, str]:
         return super().plain_headers(seen) | {"x-request-id": seen.request_id}

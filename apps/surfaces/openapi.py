@@ -241,7 +241,6 @@ def build(about: Book) -> dict[str, Any]:
         "POSTPROCESSING_HOOKS": [],
         "ENUM_NAME_OVERRIDES": {},
         "COMPONENT_SPLIT_REQUEST": True,
-        "SERVE_PUBLIC": True,
         "OAS_VERSION": "3.1.0",
     }
     with patched_settings(wanted):

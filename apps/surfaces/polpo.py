@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.core.errors import Kind, NotFound, Unauthenticated
 from apps.surfaces import doors, ratewindow
-from apps.surfaces.kit import STATUSES, Admission, Credentials, Surface, WindowSpent
+from apps.surfaces.errors import UnknownRoute, WindowSpent
+from apps.surfaces.kit import STATUSES, Admission, Credentials, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +72,7 @@ class Polpo(Surface):
         try:
             return super().workspace_id(caller, workspace)
         except NotFound:
-            return doors.workspace_by_slug(workspace)
+            return doors.workspace_by_slug(caller, workspace)
 
     def throttle(
         self, caller: Caller | None, credentials: Credentials, *, route: str = "", bucket: str = ""
@@ -102,7 +103,7 @@ class Polpo(Surface):
         return body
 
     def unknown_route(self, seen: Credentials) -> DomainError:
-        return NotFound(f"Route not found: {seen.method} {seen.path}")
+        return UnknownRoute(f"Route not found: {seen.method} {seen.path}")
 
 
 SURFACE = Polpo()

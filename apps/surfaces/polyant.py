@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from apps.accounts.models import PlatformRole
 from apps.core.actor import Caller, CallerKind, Scope
 from apps.core.errors import Forbidden, Kind, NotFound, Unauthenticated
 from apps.surfaces import doors, jwe, ratewindow
-from apps.surfaces.kit import READING, STATUSES, Credentials, Surface, WindowSpent
+from apps.surfaces.errors import UnknownRoute, WindowSpent
+from apps.surfaces.kit import READING, STATUSES, Credentials, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ class Polyant(Surface):
     def workspace_id(self, caller: Caller, workspace: str) -> UUID:
         """An instance by its slug."""
         try:
-            return doors.workspace_by_slug(workspace)
+            return doors.workspace_by_slug(caller, workspace)
         except NotFound:
             raise NotFound(f'Instance "{workspace}" not found') from None
 
@@ -89,7 +89,7 @@ class Polyant(Surface):
         }
 
     def unknown_route(self, seen: Credentials) -> DomainError:
-        return NotFound(f"Cannot {seen.method} {seen.path}")
+        return UnknownRoute(f"Cannot {seen.method} {seen.path}")
 
 
 def limit_of(method: str, path: str) -> int | None:
@@ -115,7 +115,7 @@ def session_caller(credentials: Credentials) -> Caller:
         CallerKind.LOGIN,
         Scope.ADMIN,
         user_id=user.id,
-        platform=user.role == PlatformRole.SUPERADMIN.value,
+        platform=user.is_superadmin,
         request_id=credentials.request_id,
         ip=credentials.ip,
     )

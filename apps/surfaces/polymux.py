@@ -11,7 +11,8 @@ from apps.core.actor import CallerKind, Scope
 from apps.core.errors import Kind, ScopeInsufficient, TokenMissing, Unauthenticated
 from apps.core.ids import parse_session_id
 from apps.surfaces import doors, ratewindow
-from apps.surfaces.kit import READING, Credentials, Surface, WindowSpent
+from apps.surfaces.errors import WindowSpent
+from apps.surfaces.kit import READING, Credentials, Surface
 
 if TYPE_CHECKING:
     from apps.core.actor import Caller

@@ -69,7 +69,7 @@ GUARDED = re.compile(
 _COMPILED = tuple((re.compile(pattern), surface) for pattern, surface in TABLE)
 
 
-def surface_of(path: str, method: str = "GET") -> Surface:
+def surface_of(path: str, method: str = "GET") -> Surface:  # noqa: ARG001
     """The surface that answers for `path`; polymux for what belongs to nobody.
 
     `method` is part of the question so that callers need not know that today it never decides.
@@ -84,6 +84,13 @@ def surface_of(path: str, method: str = "GET") -> Surface:
 def is_guarded(path: str) -> bool:
     """True where an unknown path answers 401 to a stranger."""
     return GUARDED.match(path.removeprefix("/")) is not None
+
+
+def realm_of(surface: Surface, path: str) -> str:
+    """Which of a surface's credentials an unknown path of it asks for."""
+    if surface is molecule.SURFACE and not path.startswith("/workspaces/"):
+        return molecule.ADMIN
+    return ""
 
 
 def patterns_of(surface: Surface) -> list[str]:

@@ -1,12 +1,17 @@
-"""The table of contents of the openai surface."""
+"""The table of contents of the OpenAI surface. `POST /v1/chat/completions` is served on the loop."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from typing import TYPE_CHECKING
 
+# from apps.conversations.api import openai as conversations
 from apps.surfaces import openai
 from apps.surfaces.fallback import ending
 
+if TYPE_CHECKING:
+    from django.urls import URLPattern, URLResolver
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    #    *conversations.urlpatterns,
     *ending(openai.SURFACE),
 ]
