@@ -41,8 +41,7 @@ INNER = [
     route
     for route in WALK
     if "session_id" in route.ids
-    or len({"workspace_id", *route.ids}) > 1
-    and "workspace_id" in route.ids
+    or (len({"workspace_id", *route.ids}) > 1 and "workspace_id" in route.ids)
 ]
 EVERY_DOOR = [route for route in routes() if not PUBLIC.match(route.path)]
 
