@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from apps.accounts.services import record_change
 from apps.core.errors import InvalidInput
 from apps.core.rows import execute
 from apps.engine.ports import Spend
@@ -112,6 +113,7 @@ def set_budget(
         defaults=caps,
         create_defaults={**caps, "workspace_id": actor.workspace_id},
     )
+    record_change(actor, "budget.set", subject_type, subject_id, after=caps)
     return budget
 
 

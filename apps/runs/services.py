@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from apps.accounts.services import record_change
 from apps.core.actor import Actor, Scope
 from apps.core.queue import enqueue
 from apps.core.rows import execute, insert
@@ -136,6 +137,9 @@ def cancel_run(actor: Actor, run_id: UUID, *, reason: str = "") -> Run:
         raise RunFinishedAlready
     run.cancel_requested_at, run.cancel_reason = timezone.now(), reason[:200]
     run.save(update_fields=["cancel_requested_at", "cancel_reason"])
+    record_change(
+        actor, "run.cancelled", "run", run_id, before={"status": run.status}, reason=reason[:500]
+    )
     if run.status == RunStatus.RUNNING:
         transaction.on_commit(lambda: _stop_here(run_id), robust=True)
         return run

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
 
+from apps.accounts.services import record_change
 from apps.conversations.errors import SessionEnded
 from apps.conversations.events import FileAttached, FileRemoved
 from apps.conversations.models import Attachment, SessionStatus
@@ -67,6 +68,9 @@ def _add_row(actor: Actor, row: Attachment) -> None:
     if files.count() >= MAX_FILES:
         raise Conflict(f"A session holds at most {MAX_FILES} files.")
     row.save(force_insert=True)
+    record_change(
+        actor, "file.attached", "file", row.pk, after={"name": row.name, "size": row.size}
+    )
     publish(actor, FileAttached(session_id=row.session_id, file_id=row.pk, file_name=row.name))
 
 
@@ -85,5 +89,6 @@ def remove_file(actor: Actor, session_id: UUID, file_id: UUID) -> None:
         row = get_attachment(actor, session_id, file_id)
         key = row.storage_key
         row.delete()
+        record_change(actor, "file.removed", "file", file_id, before={"name": row.name})
         publish(actor, FileRemoved(session_id=session_id, file_id=file_id))
         transaction.on_commit(lambda: default_storage.delete(key), robust=True)

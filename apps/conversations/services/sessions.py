@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from apps.accounts.services import record_change
 from apps.conversations.errors import SessionLimitReached, SessionNotActive, SessionNotFound
 from apps.conversations.events import SessionChanged, SessionCreated, SessionEndedFact
 from apps.conversations.models import EndReason, Session, SessionStatus
@@ -20,7 +21,7 @@ from apps.core.errors import InvalidInput, ScopeInsufficient
 from apps.core.rows import execute, insert
 from apps.events.services import publish
 from apps.runs.budgets import set_budget
-from apps.workspaces.services import expire_session_tokens, issue_session_token
+from apps.workspaces.services import end_session_tokens, issue_session_token
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -76,6 +77,7 @@ def create_session(
         from apps.conversations.services.messages import add_user_message
 
         add_user_message(actor, session, content=prompt, attachments=attachments)
+    _audit(actor, "session.created", session, after={"title": title, "agent_id": agent_id})
     publish(actor, SessionCreated(session_id=session.pk, title=title, source=source))
     return session, raw
 
@@ -105,9 +107,12 @@ def update_session(actor: Actor, session_id: UUID, **changes: Any) -> Session:
     session = lock_session(actor, session_id)
     changed = tuple(name for name, value in changes.items() if getattr(session, name) != value)
     if changed:
+        before = {name: getattr(session, name) for name in changed}
         for name in changed:
             setattr(session, name, changes[name])
         session.save(update_fields=[*changed, "updated_at"])
+        after = {name: changes[name] for name in changed}
+        _audit(actor, "session.updated", session, before=before, after=after)
         publish(
             actor, SessionChanged(session_id=session.pk, status=session.status, changed=changed)
         )
@@ -126,11 +131,13 @@ def end_session(actor: Actor, session_id: UUID, *, reason: str = EndReason.STOPP
 
 def finish(actor: Actor, session: Session, reason: str) -> None:
     """End a locked session: turns first, then the row, the token and the news."""
+    before = {"status": session.status}
     cancel_turns(actor, session.pk, reason="session ended")
     session.status, session.end_reason = SessionStatus.ENDED, reason
     session.ended_at = timezone.now()
     session.save(update_fields=["status", "end_reason", "ended_at", "updated_at"])
-    expire_session_tokens(actor, session.pk)
+    end_session_tokens(actor, session.pk)
+    _audit(actor, "session.ended", session, before=before, after={"end_reason": reason})
     publish(actor, SessionEndedFact(session_id=session.pk, end_reason=reason))
 
 
@@ -145,6 +152,7 @@ def delete_session(actor: Actor, session_id: UUID) -> None:
         finish(actor, session, EndReason.DELETED)
     session.deleted_at = timezone.now()
     session.save(update_fields=["deleted_at", "updated_at"])
+    _audit(actor, "session.deleted", session, before={"title": session.title})
 
 
 @transaction.atomic
@@ -155,6 +163,7 @@ def pause_session(actor: Actor, session_id: UUID) -> Session:
     if session.status == SessionStatus.ENDED:
         raise SessionNotActive
     if session.status != SessionStatus.PAUSED:
+        _audit(actor, "session.paused", session, before={"status": session.status})
         cancel_turns(actor, session.pk, reason="paused")
         set_status(actor, session, SessionStatus.PAUSED)
     return session
@@ -168,9 +177,14 @@ def resume_session(actor: Actor, session_id: UUID) -> Session:
     if session.status == SessionStatus.ENDED:
         raise SessionNotActive
     if session.status == SessionStatus.PAUSED:
+        _audit(actor, "session.resumed", session)
         set_status(actor, session, SessionStatus.IDLE)
         start_turn_if_due(actor, session)
     return session
+
+
+def _audit(actor: Actor, action: str, session: Session, **change: Any) -> None:
+    record_change(actor, action, "session", session.pk, **change)
 
 
 def set_status(actor: Actor, session: Session, status: str) -> None:

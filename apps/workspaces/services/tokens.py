@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import Q
 
-from apps.accounts.audit import record_change
 from apps.accounts.models import User
 from apps.accounts.selectors import need_platform
-from apps.accounts.services import checked_text
+from apps.accounts.services import record_change
 from apps.core.actor import Actor, Caller, Scope
 from apps.core.announce import announce, cut_off
+from apps.core.checks import checked_text
 from apps.core.clock import now
 from apps.core.crypto import digest, new_token, seal
 from apps.core.errors import InvalidInput, NotFound, ScopeInsufficient, WorkspaceMismatch
@@ -141,8 +141,11 @@ def issue_session_token(actor: Actor, session_id: UUID) -> str:
 
 
 @transaction.atomic
-def end_session_tokens(actor: Actor, session_id: UUID) -> int:
-    """The session ended: its tokens are expired from now on. How many were alive."""
+def expire_session_tokens(actor: Actor, session_id: UUID) -> int:
+    """The session ended: its tokens are expired from now on. How many were alive.
+
+    Open sockets are not cut off here: the session's last event closes them, with its own code.
+    """
     moment = now()
     alive = ApiToken.objects.select_for_update(no_key=True).filter(
         workspace_id=actor.workspace_id,
@@ -155,7 +158,6 @@ def end_session_tokens(actor: Actor, session_id: UUID) -> int:
     ApiToken.objects.filter(pk__in=ids).update(expires_at=moment)
     for token_id in ids:
         record_change(actor, "token.expired", "token", token_id, reason="The session ended.")
-        cut_off(token_id=token_id)
     return len(ids)
 
 
@@ -163,11 +165,13 @@ def end_session_tokens(actor: Actor, session_id: UUID) -> int:
 def revoke_token(caller: Caller | Actor, token_id: UUID, reason: str = "") -> None:
     """Kill one of the caller's own tokens, at once; a repeat changes nothing. Operators: anybody's.
 
+    Needs admin scope, except that every credential may end itself.
+
     A token bound to a workspace reaches only the tokens of that workspace. Publishes TokenRevoked.
     Raises ScopeInsufficient, NotFound.
     """
     refuse_session_token(caller)
-    if caller.scope < Scope.ADMIN:
+    if caller.scope < Scope.ADMIN and token_id != caller.token_id:
         raise ScopeInsufficient(required=Scope.ADMIN.word)
     rows = ApiToken.objects.all()
     if not caller.platform:
