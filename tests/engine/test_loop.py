@@ -159,7 +159,7 @@ async def test_a_forced_tool_is_forced_once():
 # --- Cancellation -----------------------------------------------------------------------------
 async def _cancelled_after(world: World, ready) -> object:
     task = asyncio.create_task(world.run())
-    while not ready():
+    while not ready():  # noqa: ASYNC110
         await asyncio.sleep(0)
     world.cancel.set()
     return await asyncio.wait_for(task, 2)
@@ -206,7 +206,7 @@ async def test_a_run_cancelled_before_it_began_makes_no_call():
 async def test_a_cancellation_of_the_task_itself_is_not_swallowed():
     world = World((Line(hang=True),))
     task = asyncio.create_task(world.run())
-    while not world.providers[0].requests:
+    while not world.providers[0].requests:  # noqa: ASYNC110
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

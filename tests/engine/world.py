@@ -189,9 +189,7 @@ class World:
     async def run(self, **options: Any) -> Outcome:
         """Run, or resume after what the journal has."""
         state: TurnState = rebuild(self.messages, self.journal.steps)
-        return await run_turn(
-            state, self.ports(), run_key="run", limits=self.limits, **options
-        )
+        return await run_turn(state, self.ports(), run_key="run", limits=self.limits, **options)
 
     @property
     def heard(self) -> str:

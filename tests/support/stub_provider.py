@@ -325,14 +325,15 @@ class _Connection(asyncio.Protocol):
     def _tick(self, ending: str = "") -> None:
         """Write the chunks that are due, one write each."""
         loop = asyncio.get_running_loop()
-        assert self.rate and self.current
+        assert self.rate
+        assert self.current
         due = int((loop.time() - self.started) * self.rate) + 1
         while self.position < min(due, len(self.queue)):
             part = self.queue[self.position]
             self.position += 1
             self.current.sent = self.position
             if part == b"":
-                return
+                return None
             self.transport.write(part)
         if self.position >= len(self.queue):
             return self._finish()
