@@ -32,6 +32,11 @@ class Person:
     actor: Actor
 
     @property
+    def login(self) -> Caller:
+        """They, at their own keyboard: account-wide, with all their rights."""
+        return _login(self.user)
+
+    @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 

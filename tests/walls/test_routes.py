@@ -63,7 +63,7 @@ class World:
 def world(aurora, borealis, settings, recording_queue):
     settings.RATE_READ_PER_MIN = settings.RATE_WRITE_PER_MIN = 100_000
     treasure = bury(aurora)
-    revoke_token(aurora.ben_caller, aurora.ben_token_id)
+    revoke_token(aurora.ben_login, aurora.ben_token_id)
     return World(
         treasure,
         nowhere(treasure),
