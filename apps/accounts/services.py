@@ -1,4 +1,7 @@
-"""Verbs on people. Each is one transaction: change, audit entry, news."""
+"""Verbs on people. Each is one transaction: change, audit entry, news.
+
+`record_change` is here for every app above: it writes the audit entry of a change.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.validators import URLValidator, validate_email
 from django.db import IntegrityError, transaction
 
 from apps.accounts.audit import record_change
@@ -16,11 +18,21 @@ from apps.accounts.models import PlatformRole, User
 from apps.accounts.selectors import get_user, need_platform, system_caller
 from apps.core.actor import Caller, CallerKind
 from apps.core.announce import announce
-from apps.core.errors import Conflict, InvalidInput, NotFound, ScopeInsufficient
+from apps.core.checks import checked_email, checked_text, checked_url
+from apps.core.errors import Conflict, NotFound, ScopeInsufficient
 from apps.core.rows import execute
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+__all__ = [
+    "change_password",
+    "create_operator",
+    "create_user",
+    "record_change",
+    "set_active",
+    "update_profile",
+]
 
 LONGEST_PASSWORD = 1024
 LONGEST_NAME = 200
@@ -115,39 +127,14 @@ def change_password(caller: Caller, user_id: UUID, *, new: str, present: str | N
     by_operator = caller.platform and user_id != caller.user_id
     if not by_operator and not user.check_password((present or "")[:LONGEST_PASSWORD]):
         raise PasswordWrong
-    user.set_password(checked_password(new, user))
+    user.set_password(_checked_password(new, user))
     user.must_change_password = by_operator
     user.save(update_fields=["password", "must_change_password", "updated_at"])
     record_change(caller, "user.password_changed", "user", user.pk)
     announce(caller, PasswordChanged(user_id=user.pk))
 
 
-def checked_text(field: str, value: Any, longest: int, *, required: bool = True) -> str:
-    """`value` trimmed, without control characters; InvalidInput names `field` otherwise."""
-    if not isinstance(value, str):
-        raise InvalidInput(fields={field: ["Must be text."]})
-    text = value.strip()
-    if any(ord(char) < 32 or 127 <= ord(char) < 160 for char in text):
-        raise InvalidInput(fields={field: ["Must not contain control characters."]})
-    if required and not text:
-        raise InvalidInput(fields={field: ["Must not be empty."]})
-    if len(text) > longest:
-        raise InvalidInput(fields={field: [f"Must be at most {longest} characters."]})
-    return text
-
-
-def checked_url(field: str, value: Any) -> str:
-    """An http(s) URL of at most 500 characters, or empty."""
-    text = checked_text(field, value, 500, required=False)
-    try:
-        if text:
-            URLValidator(schemes=["http", "https"])(text)
-    except ValidationError:
-        raise InvalidInput(fields={field: ["Must be an http or https URL."]}) from None
-    return text
-
-
-def checked_password(password: Any, user: User | None = None) -> str:
+def _checked_password(password: Any, user: User | None = None) -> str:
     """`password` if the rules allow it; PasswordRefused says which do not."""
     if not isinstance(password, str) or len(password) > LONGEST_PASSWORD:
         raise PasswordRefused(fields={"password": ["Must be text of at most 1024 characters."]})
@@ -158,18 +145,9 @@ def checked_password(password: Any, user: User | None = None) -> str:
     return password
 
 
-def _checked_email(email: Any) -> str:
-    text = checked_text("email", email, 254).lower()
-    try:
-        validate_email(text)
-    except ValidationError:
-        raise InvalidInput(fields={"email": ["Must be an e-mail address."]}) from None
-    return text
-
-
 def _insert_user(caller: Caller, email: str, password: str | None, **fields: Any) -> User:
-    user = User(email=_checked_email(email), **fields)
-    user.set_password(None if password is None else checked_password(password, user))
+    user = User(email=checked_email("email", email), **fields)
+    user.set_password(None if password is None else _checked_password(password, user))
     try:
         with transaction.atomic():
             user.save(force_insert=True)

@@ -23,6 +23,7 @@ from apps.workspaces.credentials import (
     refuse_session_token,
 )
 from apps.workspaces.models import ApiToken, Member, TokenKind, Workspace, WorkspaceStatus
+from apps.workspaces.preferences import Preferences, read_preferences
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from apps.core.actor import Actor
 
 __all__ = [
+    "Preferences",
     "SuspendedActor",
     "TokenLimits",
     "actor_in",
@@ -52,6 +54,7 @@ __all__ = [
     "need_session",
     "need_user",
     "operator_actor",
+    "read_preferences",
     "refuse_session_token",
     "token_limits",
 ]

@@ -154,58 +154,53 @@ def _number(arguments: dict[str, Any], name: str, usual: int, low: int, high: in
 _PATH = {"type": "string", "description": "Path inside the workspace, such as notes/today.md"}
 
 
+READ_FILE = Tool(
+    name="read_file",
+    description="Read a text file of the workspace. Long files come in windows: go on at next_offset.",
+    parameters={
+        "type": "object",
+        "properties": {
+            "path": _PATH,
+            "offset": {"type": "integer", "minimum": 0, "description": "First byte"},
+            "limit": {"type": "integer", "minimum": 1, "maximum": MAX_READ},
+        },
+        "required": ["path"],
+        "additionalProperties": False,
+    },
+    call=read_file,
+    max_output=MAX_READ + 1024,
+    tags=frozenset({"files"}),
+)
+WRITE_FILE = Tool(
+    name="write_file",
+    description="Write a text file of the workspace, or append to it. Folders are made.",
+    parameters={
+        "type": "object",
+        "properties": {
+            "path": _PATH,
+            "content": {"type": "string"},
+            "append": {"type": "boolean"},
+        },
+        "required": ["path", "content"],
+        "additionalProperties": False,
+    },
+    call=write_file,
+    tags=frozenset({"files", "writes"}),
+)
+LIST_FILES = Tool(
+    name="list_files",
+    description="List the files and folders in a folder of the workspace.",
+    parameters={
+        "type": "object",
+        "properties": {"path": {**_PATH, "description": "Folder; empty for the top"}},
+        "additionalProperties": False,
+    },
+    call=list_files,
+    tags=frozenset({"files"}),
+)
+
+
 def register_tools() -> None:
-    """Called once, in `ready()`."""
-    register(
-        Tool(
-            name="read_file",
-            description=(
-                "Read a text file of the workspace. Long files come in windows: read on at"
-                " next_offset."
-            ),
-            parameters={
-                "type": "object",
-                "properties": {
-                    "path": _PATH,
-                    "offset": {"type": "integer", "minimum": 0, "description": "First byte"},
-                    "limit": {"type": "integer", "minimum": 1, "maximum": MAX_READ},
-                },
-                "required": ["path"],
-                "additionalProperties": False,
-            },
-            call=read_file,
-            max_output=MAX_READ + 1024,
-            tags=frozenset({"files"}),
-        )
-    )
-    register(
-        Tool(
-            name="write_file",
-            description="Write a text file of the workspace, or append to it. Folders are made.",
-            parameters={
-                "type": "object",
-                "properties": {
-                    "path": _PATH,
-                    "content": {"type": "string"},
-                    "append": {"type": "boolean"},
-                },
-                "required": ["path", "content"],
-                "additionalProperties": False,
-            },
-            call=write_file,
-            tags=frozenset({"files", "writes"}),
-        )
-    )
-    register(
-        Tool(
-            name="list_files",
-            description="List the files and folders in a folder of the workspace.",
-            parameters={
-                "type": "object",
-                "properties": {"path": {**_PATH, "description": "Folder; empty for the top"}},
-                "additionalProperties": False,
-            },
-            call=list_files,
-            tags=frozenset({"files"}),
-        )
-    )
+    """Called in `ready()`."""
+    for tool in (READ_FILE, WRITE_FILE, LIST_FILES):
+        register(tool)

@@ -241,11 +241,11 @@ def test_a_session_token_expires_with_its_session(world):
     raw = services.issue_session_token(world.actor("ben"), session)
     other = services.issue_session_token(world.actor("ben"), uuid4())
 
-    assert services.end_session_tokens(world.actor("ada"), session) == 1
+    assert services.expire_session_tokens(world.actor("ada"), session) == 1
     with pytest.raises(TokenExpired):
         selectors.caller_of_token(raw)
     selectors.caller_of_token(other)
-    assert services.end_session_tokens(world.actor("ada"), session) == 0
+    assert services.expire_session_tokens(world.actor("ada"), session) == 0
 
 
 def test_a_session_token_lives_thirty_days_at_most(world):

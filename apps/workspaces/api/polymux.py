@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from rest_framework.request import Request
 
+    from apps.accounts.models import User
     from apps.workspaces.models import ApiToken, Workspace
 
 EVERYWHERE = "*"
@@ -71,17 +72,8 @@ class MeView(PolymuxView):
         caller = self.caller
         user = get_user(caller, selectors.need_user(caller))
         rows = selectors.list_workspaces(caller)[:MOST_WORKSPACES_SHOWN]
-        return Response(
-            {
-                "id": wire_id("usr", user.pk),
-                "email": user.email,
-                "display_name": user.display_name,
-                "avatar_url": user.avatar_url or None,
-                "created_at": rfc3339(user.created_at),
-                "workspaces": [_seat_json(row) for row in rows],
-                "token": _credential_json(caller),
-            }
-        )
+        seats = [_seat_json(row) for row in rows]
+        return Response({**user_json(user), "workspaces": seats, "token": _credential_json(caller)})
 
 
 class TokensView(PolymuxView):
@@ -116,17 +108,7 @@ class TokenView(PolymuxView):
 class TokenUsageView(PolymuxView):
     def get(self, request: Request, token_id: str) -> Response:
         token = selectors.get_token(self.caller, parse_id("tok", token_id))
-        limits = selectors.token_limits(token.pk)
-        return Response(
-            {
-                "read": _window_json(token.pk, "read"),
-                "write": _window_json(token.pk, "write"),
-                "active_sessions": {
-                    "limit": limits.max_sessions,
-                    "used": gauges.read("active_sessions", token.pk),
-                },
-            }
-        )
+        return Response(usage_json(token.pk))
 
 
 class WorkspacesView(PolymuxView):
@@ -157,6 +139,17 @@ class WorkspaceView(PolymuxView):
         return Response(status=204)
 
 
+def user_json(user: User) -> dict[str, Any]:
+    """A person as they see themselves (contract §2.3)."""
+    return {
+        "id": wire_id("usr", user.pk),
+        "email": user.email,
+        "display_name": user.display_name,
+        "avatar_url": user.avatar_url or None,
+        "created_at": rfc3339(user.created_at),
+    }
+
+
 def workspace_json(row: Workspace, role: Role | None) -> dict[str, Any]:
     """A workspace as its reader sees it (contract §7.1): `role` is the reader's own."""
     return {
@@ -185,6 +178,18 @@ def token_json(row: ApiToken) -> dict[str, Any]:
         "created_at": rfc3339(row.created_at),
         "last_used_at": rfc3339(row.last_used_at),
         "revoked_at": rfc3339(row.revoked_at),
+    }
+
+
+def usage_json(token_id: UUID) -> dict[str, Any]:
+    """A token's windows and sessions as they stand now."""
+    return {
+        "read": _window_json(token_id, "read"),
+        "write": _window_json(token_id, "write"),
+        "active_sessions": {
+            "limit": selectors.token_limits(token_id).max_sessions,
+            "used": gauges.read("active_sessions", token_id),
+        },
     }
 
 

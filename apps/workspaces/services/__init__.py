@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apps.workspaces.services.members import add_member, change_member, remove_member
 from apps.workspaces.services.tokens import (
-    end_session_tokens,
+    expire_session_tokens,
     issue_hmac_key,
     issue_key,
     issue_session_token,
@@ -27,7 +27,7 @@ __all__ = [
     "change_member",
     "create_workspace",
     "delete_workspace",
-    "end_session_tokens",
+    "expire_session_tokens",
     "issue_hmac_key",
     "issue_key",
     "issue_session_token",

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
 
-from apps.accounts.audit import record_change
 from apps.accounts.models import User
+from apps.accounts.services import record_change
 from apps.core.actor import Actor, CallerKind, Role, Scope
 from apps.core.announce import announce, cut_off
 from apps.core.errors import Forbidden, InvalidInput, NotFound
@@ -119,7 +119,7 @@ def _checked_role(role: object) -> Role:
 
 def _lock_member(actor: Actor, user_id: UUID) -> Member:
     """The seat, with the workspace's row held: two demotions at once must see one another."""
-    lock_workspace(actor.workspace_id)
+    lock_workspace(actor)
     seats = Member.objects.in_workspace(actor.workspace_id)
     found: Member | None = seats.filter(user_id=user_id).first()
     if found is None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
 
-from apps.accounts.audit import record_change
 from apps.accounts.models import User
 from apps.accounts.selectors import need_platform
-from apps.accounts.services import checked_text, checked_url
+from apps.accounts.services import record_change
 from apps.core.actor import Actor, Caller, Role, Scope
 from apps.core.announce import announce, cut_off
+from apps.core.checks import checked_text, checked_url
 from apps.core.clock import now
 from apps.core.errors import InvalidInput, NotFound, ScopeInsufficient
 from apps.core.ids import base62, uuid7
@@ -72,7 +72,7 @@ def create_workspace(
         raise ScopeInsufficient(required=Scope.WRITE.word)
     workspace = Workspace(
         name=checked_text("name", name, LONGEST_NAME),
-        slug=checked_slug(slug),
+        slug=_checked_slug(slug),
         parent_id=_checked_parent(caller, parent_id),
         settings=preferences.defaults(),
         created_by_id=caller.user_id,
@@ -107,14 +107,14 @@ def update_workspace(
         changes["name"] = checked_text("name", name, LONGEST_NAME)
     if avatar_url is not None:
         changes["avatar_url"] = checked_url("avatar_url", avatar_url)
-    return _apply(actor, lock_workspace(actor.workspace_id), changes)
+    return _apply(actor, lock_workspace(actor), changes)
 
 
 @transaction.atomic
 def update_settings(actor: Actor, changes: Mapping[str, Any]) -> Workspace:
     """Set preferences by key; None returns one to its default. Admins. Publishes WorkspaceChanged."""
     _need_admin(actor)
-    workspace = lock_workspace(actor.workspace_id)
+    workspace = lock_workspace(actor)
     return _apply(actor, workspace, {"settings": preferences.merged(workspace.settings, changes)})
 
 
@@ -130,7 +130,7 @@ def delete_workspace(actor: Actor) -> None:
     # The person first: two removals of their last two workspaces must see one another.
     if actor.user_id is not None:
         User.objects.select_for_update(no_key=True).filter(pk=actor.user_id).first()
-    workspace = lock_workspace(actor.workspace_id)
+    workspace = lock_workspace(actor)
     if workspace.children.exclude(status=WorkspaceStatus.REMOVED).exists():
         raise HasChildren
     if actor.user_id is not None and not _other_homes(actor.user_id, workspace.pk):
@@ -157,7 +157,7 @@ def resume_workspace(actor: Actor, *, reason: str) -> Workspace:
     return _set_status(actor, WorkspaceStatus.ACTIVE, reason)
 
 
-def checked_slug(slug: Any) -> str:
+def _checked_slug(slug: Any) -> str:
     """A free-standing slug: 1-100 of `a-z 0-9 _ -`, no reserved word; InvalidInput names it."""
     if not isinstance(slug, str) or not SLUG.fullmatch(slug):
         raise InvalidInput(fields={"slug": [SLUG_RULE]})
@@ -166,14 +166,14 @@ def checked_slug(slug: Any) -> str:
     return slug
 
 
-def lock_workspace(workspace_id: UUID) -> Workspace:
+def lock_workspace(actor: Actor) -> Workspace:
     """The row, held until the transaction ends; NotFound when it is gone.
 
     FOR NO KEY UPDATE: inserting a row that refers to the workspace need not wait.
     """
     found = (
         Workspace.objects.select_for_update(no_key=True)
-        .filter(pk=workspace_id)
+        .filter(pk=actor.workspace_id)
         .exclude(status=WorkspaceStatus.REMOVED)
         .first()
     )
@@ -231,7 +231,7 @@ def _apply(actor: Actor, workspace: Workspace, changes: dict[str, Any]) -> Works
 def _set_status(actor: Actor, status: WorkspaceStatus, reason: str) -> Workspace:
     need_platform(actor)
     reason = checked_text("reason", reason, 500)
-    workspace = lock_workspace(actor.workspace_id)
+    workspace = lock_workspace(actor)
     if workspace.status == status:
         return workspace
     before = {"status": workspace.status}
