@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from apps.core.errors import Conflict, Forbidden
+from apps.core.errors import Conflict, Forbidden, NotFound
+
+
+class ApprovalNotFound(NotFound):
+    code = "approval_not_found"
+    message = "No such request."
 
 
 class AlreadyDecided(Conflict):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apps.approvals.errors import ApprovalNotFound
 from apps.approvals.models import Approval, ApprovalStatus
 from apps.core.actor import Scope
-from apps.core.errors import InvalidInput, NotFound
+from apps.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def get_approval(actor: Actor, approval_id: UUID) -> Approval:
-    """The request; NotFound when absent or foreign."""
+    """The request; ApprovalNotFound when absent or foreign."""
     actor.need(Scope.READ)
     approval: Approval | None = (
         Approval.objects.in_workspace(actor.workspace_id).filter(id=approval_id).first()
     )
     if approval is None:
-        raise NotFound
+        raise ApprovalNotFound
     return approval
 
 

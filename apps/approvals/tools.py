@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from apps.approvals import services
 from apps.approvals.models import Approval, ApprovalKind, ApprovalStatus
 from apps.approvals.selectors import latest_for_call
+from apps.core.actor import Actor
 from apps.core.aio import db_call
 from apps.core.tools import Tool, ToolContext, ToolFailed, WaitForHuman, register
 
@@ -33,8 +34,10 @@ def _ask(context: ToolContext, binding: str, asked: Mapping[str, Any]) -> Approv
     earlier = latest_for_call(context.actor, binding)
     if earlier is not None:
         return earlier
+    # The engine asks, not the person whose turn this is: they are the one who may answer.
+    engine = Actor.for_engine(context.actor.workspace_id, user_id=context.actor.user_id)
     return services.request(
-        context.actor,
+        engine,
         subject_type="run",
         subject_id=context.run_id,
         session_id=context.session_id,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from apps.approvals import services as approvals
 from apps.approvals.selectors import latest_for_call
 from apps.core import tools
+from apps.core.actor import Actor
 from apps.core.aio import db_call
 from apps.engine.ports import Allowed, Denied, NeedsHuman, ToolCall, Verdict
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from apps.approvals.models import Approval
     from apps.core.tools import ToolContext
     from apps.formations.policy import Policy
 
@@ -57,8 +57,9 @@ def ask_or_use(context: ToolContext, call: ToolCall, key: str) -> Verdict:
             return verdict
     if len(json.dumps(call.arguments)) > LONGEST_SHOWN:
         return Denied("This call needs a human's approval, and is too large for one to read.")
+    # The engine asks: whoever sent the message may be the one who decides.
     asked = approvals.request(
-        context.actor,
+        Actor.for_engine(context.actor.workspace_id, user_id=context.actor.user_id),
         action=rendered(call),
         reason="This tool needs approval in this workspace.",
         context={"tool": call.name, "arguments": _storable(call.arguments)},
@@ -70,7 +71,7 @@ def ask_or_use(context: ToolContext, call: ToolCall, key: str) -> Verdict:
     return NeedsHuman(str(asked.id))
 
 
-def _verdict(context: ToolContext, approval: Approval) -> Verdict | None:
+def _verdict(context: ToolContext, approval: Any) -> Verdict | None:
     """What an earlier request for this call says; None: ask (again)."""
     if approval.status == "pending":
         return NeedsHuman(str(approval.id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
@@ -12,6 +13,7 @@ from apps.approvals import services as approvals
 from apps.core.ids import uuid7
 from apps.engine.ports import Allowed, Denied, NeedsHuman, ToolCall, ToolWaits
 from apps.formations import services
+from apps.formations.toolbox import WorkspaceToolBox
 from apps.workspaces.models import Workspace
 from tests.formations.conftest import SCHEMA
 
@@ -35,8 +37,6 @@ def may(box, register):
 
 
 def approve(aurora, verdict):
-    from uuid import UUID
-
     return approvals.decide(aurora.ben, UUID(verdict.approval_id), decision="approve")
 
 
@@ -79,8 +79,6 @@ def test_a_permission_does_not_pass_to_another_run(aurora, may, box, context):
 
 
 def test_a_refusal_reaches_the_model_with_the_note(aurora, may):
-    from uuid import UUID
-
     asked = may({"n": 1})
     approvals.decide(aurora.ada, UUID(asked.approval_id), decision="reject", note="Not on Friday.")
     verdict = may({"n": 1})
@@ -128,8 +126,6 @@ def run_tool(box, name, arguments, key="k"):
 
 
 def test_a_question_waits_for_its_answer(aurora, box):
-    from uuid import UUID
-
     with pytest.raises(ToolWaits) as waits:
         run_tool(box(), "ask_user", {"question": "Which colour?", "options": ["red", "blue"]})
     with pytest.raises(ToolWaits) as again:
@@ -142,9 +138,16 @@ def test_a_question_waits_for_its_answer(aurora, box):
         run_tool(box(), "ask_user", {"question": "Which colour?"}, key="another call")
 
 
-def test_a_request_for_approval_returns_the_decision(aurora, box):
-    from uuid import UUID
+def test_who_sent_the_message_may_answer_the_question(aurora, box, context):
+    theirs = replace(context, actor=aurora.ben)
+    box = asyncio.run(WorkspaceToolBox.open(theirs, ["ask_user"]))
+    with pytest.raises(ToolWaits) as waits:
+        run_tool(box, "ask_user", {"question": "Which colour?"})
+    question = UUID(waits.value.approval_id)
+    assert approvals.decide(aurora.ben, question, decision="approve", answer="red").answer == "red"
 
+
+def test_a_request_for_approval_returns_the_decision(aurora, box):
     with pytest.raises(ToolWaits) as waits:
         run_tool(box(), "request_approval", {"action": "Send the mail", "reason": "It is time"})
     approvals.decide(aurora.ada, UUID(waits.value.approval_id), decision="reject", note="No.")

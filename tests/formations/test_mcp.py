@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -47,8 +48,8 @@ def child(operator):
     return services.add_mcp_server(operator, name="kit", transport="stdio", command=STDIO)
 
 
-@pytest.fixture(scope="module")
-def http_url():
+@contextmanager
+def web_server():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -58,9 +59,17 @@ def http_url():
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}/mcp"
-    process.kill()
-    process.wait()
+    try:
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def http_url():
+    with web_server() as url:
+        yield url
 
 
 def row(server):
@@ -242,6 +251,26 @@ def test_a_web_server_inside_is_refused(aurora, opened, http_url):
     assert "web" in box.missing
     assert not any(name.startswith("web__") for name in opened.names(box))
     assert row(web).status == "failed"
+
+
+def test_a_web_server_killed_in_a_call_is_reported(aurora, opened, settings):
+    settings.OUTBOUND_ALLOW = ["127.0.0.1"]
+    with web_server() as url:
+        web = services.add_mcp_server(aurora.ada, name="web", transport="http", url=url)
+        box = opened()
+        result = opened.call(box, "web__die", {})
+        assert result.is_error
+        assert opened.call(box, "web__add", {"a": 1, "b": 1}).is_error
+    assert row(web).status == "failed"
+    assert "web" in opened().missing
+
+
+def test_a_server_offers_at_most_64_tools(operator, opened):
+    services.add_mcp_server(
+        operator, name="kit", transport="stdio", command=STDIO, env={"MCP_MANY": "100"}
+    )
+    offered = [name for name in opened.names(opened()) if name.startswith("kit__")]
+    assert len(offered) == 64
 
 
 def test_an_absent_web_server_is_a_missing_tool(aurora, opened, settings):

@@ -62,6 +62,10 @@ def large() -> str:
     return "large"
 
 
+for number in range(int(os.environ.get("MCP_MANY", "0"))):
+    server.tool(name=f"many_{number}")(lambda: "one of many")
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "http":
         server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))
