@@ -14,13 +14,6 @@ class ConversationsConfig(AppConfig):
     label = "conversations"
 
     def ready(self) -> None:
-        import importlib.util
-
-        if not all(
-            importlib.util.find_spec(name)
-            for name in ("apps.engine.choice", "apps.formations.toolbox", "apps.formations.gate")
-        ):
-            return
         from apps.approvals.events import ApprovalDecided, ApprovalExpired
         from apps.conversations import snapshot
         from apps.conversations.chat import ChatRuns

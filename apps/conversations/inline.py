@@ -8,7 +8,7 @@ if the client goes, the turn is cancelled, and if the process dies, the sweep ma
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,7 @@ from apps.runs.runner import LiveRun, drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from uuid import UUID
 
     from apps.core.actor import Actor
     from apps.core.facts import Fact
@@ -75,9 +76,7 @@ class InlineTurn:
     parts: list[dict[str, str]] | None
     sampling: Sampling
     client_tools: Sequence[ToolSpec]
-
-    def __post_init__(self) -> None:
-        self.run_id = uuid7()
+    run_id: UUID = field(default_factory=uuid7)
 
 
 class TokenListener(SessionListener):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-# from apps.conversations.api import openai as conversations
+from apps.conversations.api import openai as conversations
 from apps.surfaces import openai
 from apps.surfaces.fallback import ending
 
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
     from django.urls import URLPattern, URLResolver
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    #    *conversations.urlpatterns,
+    *conversations.urlpatterns,
     *ending(openai.SURFACE),
 ]

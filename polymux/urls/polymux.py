@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-# from apps.conversations.api import polymux as conversations
+from apps.conversations.api import polymux as conversations
 from apps.surfaces import polymux
 from apps.surfaces.fallback import ending
 from apps.workspaces.api import polymux as workspaces
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *workspaces.urlpatterns,
-    #    *conversations.urlpatterns,
+    *conversations.urlpatterns,
     *ending(polymux.SURFACE),
 ]

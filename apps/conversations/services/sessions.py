@@ -21,7 +21,7 @@ from apps.core.errors import InvalidInput, ScopeInsufficient
 from apps.core.rows import execute, insert
 from apps.events.services import publish
 from apps.runs.budgets import set_budget
-from apps.workspaces.services import end_session_tokens, issue_session_token
+from apps.workspaces.services import expire_session_tokens, issue_session_token
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -136,7 +136,7 @@ def finish(actor: Actor, session: Session, reason: str) -> None:
     session.status, session.end_reason = SessionStatus.ENDED, reason
     session.ended_at = timezone.now()
     session.save(update_fields=["status", "end_reason", "ended_at", "updated_at"])
-    end_session_tokens(actor, session.pk)
+    expire_session_tokens(actor, session.pk)
     _audit(actor, "session.ended", session, before=before, after={"end_reason": reason})
     publish(actor, SessionEndedFact(session_id=session.pk, end_reason=reason))
 
