@@ -54,9 +54,9 @@ HEALTH = {"/health": "polymux.health.asgi_health", "/livez": "polymux.health.asg
 class Router:
     """The ASGI application."""
 
-    def __init__(self) -> None:
-        self._sockets = [(re.compile(path), name) for path, name in SOCKETS]
-        self._streams = [(method, re.compile(path), name) for method, path, name in STREAMS]
+    def __init__(self, sockets: list[tuple[str, str]], streams: list[tuple[str, str, str]]) -> None:
+        self._sockets = [(re.compile(path), name) for path, name in sockets]
+        self._streams = [(method, re.compile(path), name) for method, path, name in streams]
         self._apps: dict[str, Any] = {}
         self._bridge = ThreadBridge(_django)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -181,4 +181,4 @@ async def _no_such_socket(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.http.response.body", "body": body})
 
 
-application = Router()
+application = Router(SOCKETS, STREAMS)

@@ -31,7 +31,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from apps.core import aio
-from apps.events.nudge import stamp_of
+from apps.events.nudge import before_heads, stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,6 +41,7 @@ TOKEN_BITS = 20
 MOST_TOKENS = (1 << TOKEN_BITS) - 1
 FLUSH_SECONDS = 0.02
 KEEP_SECONDS = 300.0
+SWEEP_SECONDS = 30.0
 BUFFER_BYTES = 1024 * 1024
 BUFFER_DELTAS = 20_000
 MOST_BUFFERS = 4_000
@@ -129,13 +130,18 @@ class Buffer:
     def after(self, index: int) -> Iterable[Delta]:
         return islice(self.deltas, max(0, index - self.base), None)
 
-    def chunks(self, index: int, bound: int) -> list[Chunk]:
-        """Deltas after `index` that follow facts up to `bound`, neighbours merged."""
+    def chunks(self, index: int, event_seq: int, bound: int) -> list[Chunk]:
+        """Deltas after `index` that follow facts up to `bound`, neighbours merged.
+
+        For a reader that has been given the facts up to `event_seq`.
+        """
         found: list[Chunk] = []
         texts: list[str] = []
         for delta in self.after(index):
             if delta.after > bound:
                 break
+            if delta.after < event_seq and self._has_ended(delta.run_id):
+                continue  # late, and the fact that ended its run has told it whole
             if found and found[-1].run_id == delta.run_id and found[-1].tag == delta.tag:
                 texts.append(delta.text)
                 found[-1] = found[-1]._replace(last=delta.index)
@@ -150,6 +156,10 @@ class Buffer:
     def ended(self) -> bool:
         """Every run in it has finished."""
         return all(span.finished_at is not None for span in self.runs.values())
+
+    def _has_ended(self, run_id: UUID) -> bool:
+        span = self.runs.get(run_id)
+        return span is None or span.finished_at is not None
 
     def start_for_new_reader(self) -> int:
         """Before the first delta of the runs still going; a newcomer has the rest from the transcript."""
@@ -171,6 +181,7 @@ _by_run: dict[UUID, Buffer] = {}
 _dirty: set[UUID] = set()
 _flush_scheduled: Any = None
 _total = 0
+_swept_at = 0.0
 on_flush: list[Callable[[set[UUID]], None]] = []
 
 
@@ -302,9 +313,20 @@ def drop(buffer: Buffer) -> None:
 
 
 def _flush() -> None:
-    global _flush_scheduled  # noqa: PLW0603
+    from apps.events import relay  # late: it stands on this module
+
+    global _flush_scheduled, _swept_at  # noqa: PLW0603
     _flush_scheduled = None
+    if not _dirty:
+        return
     ready = set(_dirty)
     _dirty.clear()
+    relay.send(ready)
+    if time.monotonic() > _swept_at + SWEEP_SECONDS:  # a worker has no hub whose heartbeat sweeps
+        _swept_at = time.monotonic()
+        sweep()
     for tell in on_flush:
         tell(ready)
+
+
+before_heads.append(_flush)  # what was said before a fact is passed on before it

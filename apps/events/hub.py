@@ -106,6 +106,7 @@ class Topic:
                 rows = await db_call(
                     selectors.log_after, self.workspace_id, self.cursor, limit=ROWS_A_READ
                 )
+                await relay.settled({row.session_id for row in rows if row.session_id})
                 self.fan_out(rows)
                 if not rows:  # retention has removed what we were told of
                     self.cursor = max(self.cursor, known)
@@ -148,6 +149,7 @@ class Hub:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await relay.close()
 
     @property
     def subscriptions(self) -> list[Subscription]:
@@ -329,7 +331,6 @@ class Hub:
             for session_id in sessions & topic.by_session.keys():
                 for sub in topic.by_session[session_id]:
                     sub.wake()
-        relay.send(sessions)
 
     # --- Heartbeat -----------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from apps.core import aio
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ class _Pending:
 
 _pending = _Pending()
 _listeners: list[Listener] = []
+before_heads: list[Callable[[], None]] = []
 _outgoing: OrderedDict[str, dict[str, Any]] = OrderedDict()
 _sender: asyncio.Task[None] | None = None
 _last_complaint = 0.0
@@ -154,6 +155,8 @@ def _flush() -> None:
         heads, _pending.heads = _pending.heads, {}
         targets, _pending.revoked = _pending.revoked, []
         _pending.woken = None
+    for prepare in before_heads:
+        prepare()
     for listener in _listeners:
         for workspace_id, seq in heads.items():
             listener.poke(workspace_id, seq)
@@ -175,7 +178,10 @@ def _merge_revoked(targets: list[dict[str, UUID | None]]) -> list[dict[str, str 
 
 
 async def _send_outgoing() -> None:
+    from apps.events import relay  # late: it stands on this module
+
     layer = remote_layer()
+    await relay.drained()
     while _outgoing and layer is not None:
         group, message = _outgoing.popitem(last=False)
         try:

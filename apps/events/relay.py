@@ -29,6 +29,7 @@ ENTRY_DELTAS = 500
 READ_ENTRIES = 200
 RETRY_SECONDS = 0.5
 SECONDS = 2.0
+SETTLE_SECONDS = 0.2
 
 
 class _State:
@@ -70,6 +71,18 @@ def _key(session_id: UUID) -> str:
     return f"polymux:tokens:{session_id.hex}"
 
 
+async def close() -> None:
+    """Let go of Redis (the loop is about to end)."""
+    global _state
+    state, _state = _state, None
+    if state is not None and state.loop is asyncio.get_running_loop():
+        tasks = [task for task in (state.sender, *state.readers.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await state.redis.aclose()
+
+
 # --- Writing ---------------------------------------------------------------------------------------
 
 
@@ -84,6 +97,12 @@ def send(sessions: Iterable[UUID]) -> None:
             state.dirty.add(session_id)
     if state.dirty and (state.sender is None or state.sender.done()):
         state.sender = state.loop.create_task(_send_all(state))
+
+
+async def drained() -> None:
+    """Wait, at most 0.2 s, until deltas said before now are out: facts told later follow them."""
+    if _state is not None and _state.sender is not None and not _state.sender.done():
+        await asyncio.wait([_state.sender], timeout=SETTLE_SECONDS)
 
 
 async def _send_all(state: _State) -> None:
@@ -167,6 +186,14 @@ def arrived(session_id: UUID) -> None:
         return
     task = state.readers[session_id] = state.loop.create_task(_read_quietly(state, session_id))
     task.add_done_callback(lambda _: state.readers.pop(session_id, None))
+
+
+async def settled(sessions: Iterable[UUID]) -> None:
+    """Wait, at most 0.2 s, for readings of these sessions under way: their deltas come first."""
+    if _state is not None:
+        tasks = [task for s in sessions if (task := _state.readers.get(s)) is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=SETTLE_SECONDS)
 
 
 async def _read_quietly(state: _State, session_id: UUID) -> None:

@@ -49,7 +49,8 @@ def block(data: Any, *, event: str = "", id: int | None = None) -> bytes:  # noq
 
 
 def retry(milliseconds: int = RETRY_MS) -> bytes:
-    return b"retry: %d\n\n" % milliseconds
+    """A line of the block that follows: alone it would be an empty event to some clients."""
+    return b"retry: %d\n" % milliseconds
 
 
 def last_event_id(headers: Mapping[str, str], query: Mapping[str, str]) -> int | None:

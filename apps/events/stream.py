@@ -294,7 +294,7 @@ class Subscription:
         """(frames, token, last_seq) after what the buffer has beyond this reader's position."""
         wires: list[Wire] = []
         token, last_seq = self.token, self.last_seq
-        for chunk in buffer.chunks(token, bound):
+        for chunk in buffer.chunks(token, self.event_seq, bound):
             pieces = self.encoder.tokens(chunk)
             token = chunk.last
             wires += [self.encoder.seal(piece, None) for piece in pieces[:-1]]

@@ -127,9 +127,9 @@ def test_a_rollback_publishes_nothing_and_leaves_no_gap(
     aurora: Aurora, nudges, transactional_db: None
 ) -> None:
     before = selectors.head(aurora.ada)
-    with pytest.raises(RuntimeError), transaction.atomic():
+    with transaction.atomic():
         publish(aurora.ada, Said(text="never"))
-        raise RuntimeError
+        transaction.set_rollback(True)
     assert nudges == []
     with transaction.atomic():
         assert publish(aurora.ada, Said(text="said")) == before + 1
@@ -152,7 +152,7 @@ WRITERS, WRITES = 16, 25
 
 
 @pytest.mark.slow
-def test_sixteen_writers_leave_no_gap_and_a_reader_by_number_misses_nothing(
+def test_sixteen_writers_leave_no_gap_and_a_reader_by_number_misses_nothing(  # noqa: PLR0915
     aurora: Aurora, transactional_db: None
 ) -> None:
     """With its control: a reader by the identity column loses events in the same run."""
