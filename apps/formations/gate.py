@@ -13,28 +13,36 @@ from apps.core import tools
 from apps.core.actor import Actor
 from apps.core.aio import db_call
 from apps.engine.ports import Allowed, Denied, NeedsHuman, ToolCall, Verdict
+from apps.formations.policy import current_policy
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from apps.core.tools import ToolContext
-    from apps.formations.policy import Policy
 
 LONGEST_SHOWN = 48 * 1024  # bytes of arguments that a human can be asked to read
 
 
 class WorkspaceGate:
-    """Implements `engine.ports.Gate` for one run."""
+    """Implements `engine.ports.Gate` for one run.
 
-    def __init__(self, context: ToolContext, policy: Policy) -> None:
-        self._context, self._policy = context, policy
+    The policy is read anew for every call (remembered for two seconds): a tool that is switched off
+    stops in runs that go on for minutes, too.
+    """
+
+    def __init__(self, context: ToolContext) -> None:
+        self._context = context
 
     async def may(self, call: ToolCall, *, key: str) -> Verdict:
-        """No query unless the table says that a human must be asked."""
+        """One query at most, unless the table says that a human must be asked."""
+        policy = await current_policy(self._context.actor)
         tool = tools.find(call.name)
+        rule = policy.rule(call.name)
+        if rule is not None and not rule.enabled:
+            return Denied("This tool has been switched off in this workspace.")
         if tool is not None and tool.interactive:
             return Allowed()  # it asks a human by itself
-        if not self._policy.needs_human(call.name, tool):
+        if not policy.needs_human(call.name, tool):
             return Allowed()
         return await db_call(ask_or_use, self._context, call, key)
 

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from apps.core import rows
 from apps.core.actor import Scope
+from apps.core.aio import db_call
 from apps.workspaces.preferences import read_preferences
 
 if TYPE_CHECKING:
@@ -115,6 +116,11 @@ def remembered_policy(actor: Actor) -> Policy | None:
     with _lock:
         entry = _known.get(actor.workspace_id)
     return entry[1] if entry and time.monotonic() - entry[0] < FRESH else None
+
+
+async def current_policy(actor: Actor) -> Policy:
+    """For the loop: the policy as remembered, else one query on the database's executor."""
+    return remembered_policy(actor) or await db_call(tool_policy, actor)
 
 
 def forget_policy(workspace_id: UUID) -> None:

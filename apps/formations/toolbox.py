@@ -16,13 +16,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from apps.core import tools
-from apps.core.aio import db_call
 from apps.core.errors import DomainError
 from apps.engine.ports import ToolCall, ToolResult, ToolSpec, ToolWaits
 from apps.formations import mcp
 from apps.formations.gate import WorkspaceGate
 from apps.formations.mcp_tools import LONGEST_ANSWER
-from apps.formations.policy import Policy, Server, remembered_policy, tool_policy
+from apps.formations.policy import Policy, Server, current_policy
 from apps.formations.validation import problems
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class WorkspaceToolBox:
         plus what the connections to MCP servers cost.
         """
         wanted = allowed is None or len(allowed) > 0
-        policy = await read_policy(context) if wanted else Policy()
+        policy = await current_policy(context.actor) if wanted else Policy()
         box = cls(context, policy, allowed)
         for spec in client_tools:
             box._add(spec)
@@ -80,8 +79,8 @@ class WorkspaceToolBox:
         return box
 
     def gate(self) -> WorkspaceGate:
-        """The gate of this run, sharing what has been read."""
-        return WorkspaceGate(self._context, self._policy)
+        """The gate of this run."""
+        return WorkspaceGate(self._context)
 
     async def specs(self) -> Sequence[ToolSpec]:
         return tuple(self._specs.values())
@@ -195,11 +194,6 @@ class WorkspaceToolBox:
             log.exception("MCP tool %s crashed in run %s", call.name, context.run_id)
             return ToolResult("The tool failed unexpectedly.", is_error=True)
         return as_result(text, LONGEST_ANSWER)
-
-
-async def read_policy(context: ToolContext) -> Policy:
-    """The workspace's policy: remembered, else one query."""
-    return remembered_policy(context.actor) or await db_call(tool_policy, context.actor)
 
 
 def remote_name(server: str, tool: str) -> str:

@@ -146,4 +146,6 @@ HTTP_FETCH = Tool(
     call=http_fetch,
     timeout=30,
     max_output=25_000,
+    # An address is a way out for what the agent knows: a workspace opens it, or an agent names it.
+    enabled_by_default=False,
 )

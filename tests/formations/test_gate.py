@@ -111,6 +111,14 @@ def test_the_workspaces_preference_outweighs_a_setting(aurora, may):
     assert isinstance(may({"n": 1}), NeedsHuman)
 
 
+def test_a_tool_switched_off_in_the_middle_of_a_run_stops(aurora, box):
+    gate = box().gate()
+    call = ToolCall("c1", "now", {})
+    assert asyncio.run(gate.may(call, key="k")) == Allowed()
+    services.set_tool(aurora.ada, "now", enabled=False)
+    assert isinstance(asyncio.run(gate.may(call, key="k")), Denied)
+
+
 def test_asking_a_human_needs_no_approval(aurora, may):
     services.set_tool(aurora.ada, "*", enabled=True, needs_approval=True)
     assert may({"question": "?"}, name="ask_user") == Allowed()

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from apps.engine.ports import ToolCall
+from apps.formations import services
 from apps.formations.tools import page_text
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,7 +59,7 @@ def fetch(box, settings, web):
 
     def read(path, **more):
         call = ToolCall("c1", "http_fetch", {"url": web + path, **more})
-        return asyncio.run(box().call(call, key="k"))
+        return asyncio.run(box(["http_fetch"]).call(call, key="k"))
 
     return read
 
@@ -98,6 +99,12 @@ def test_our_own_network_is_closed(fetch, settings):
 
 def test_nothing_but_reading_is_possible(fetch):
     assert fetch("/page", method="POST").is_error
+
+
+def test_reading_the_web_is_off_until_somebody_opens_it(aurora, box):
+    assert "http_fetch" not in {spec.name for spec in asyncio.run(box().specs())}
+    services.set_tool(aurora.ada, "http_fetch", enabled=True)
+    assert "http_fetch" in {spec.name for spec in asyncio.run(box().specs())}
 
 
 def test_an_unclosed_head_does_not_swallow_the_page():

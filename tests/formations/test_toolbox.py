@@ -92,7 +92,7 @@ def test_without_tools_nothing_is_read(monkeypatch, box):
     def read(actor):
         raise AssertionError("the policy was read")
 
-    monkeypatch.setattr("apps.formations.toolbox.tool_policy", read)
+    monkeypatch.setattr("apps.formations.policy.tool_policy", read)
     assert names(box([])) == set()
     with pytest.raises(AssertionError):
         box()
