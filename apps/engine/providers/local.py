@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.engine.ports import Fault, ProviderFailed
+from apps.engine.ports import ChatMessage, Fault, ProviderFailed
 from apps.engine.providers.openai_compatible import OpenAICompatible
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ INSTALL = "uv sync --extra local"
 WINDOW = 4_096
 SLOTS = 2  # replies at once; more wait
 
-TEMPERATURE, TOP_P = 0.2, 0.9  # what its makers recommend; it needs them
+# So small a model needs both: with its template's own prompt, or with chance, it loses the thread.
+SYSTEM = ChatMessage("system", "You are a helpful assistant.")
+TEMPERATURE = 0.0
 
 _lock = threading.Lock()
 
@@ -130,10 +132,17 @@ class Local:
             raise ProviderFailed(Fault.TIMEOUT, "the local model did not load in time") from None
         except Exception as error:
             raise ProviderFailed(Fault.REJECTED, "the local model cannot be loaded") from error
-        sampling = request.sampling
-        if sampling.temperature is None and sampling.top_p is None:
-            sampling = replace(sampling, temperature=TEMPERATURE, top_p=TOP_P)
-            request = replace(request, sampling=sampling)
+        request = _suited(request)
         async with aclosing(provider.stream(request)) as events:
             async for event in events:
                 yield event
+
+
+def _suited(request: ModelRequest) -> ModelRequest:
+    """The request with what this model needs, where the caller left it open."""
+    messages, sampling = request.messages, request.sampling
+    if not any(message.role == "system" for message in messages):
+        messages = [SYSTEM, *messages]
+    if sampling.temperature is None:
+        sampling = replace(sampling, temperature=TEMPERATURE)
+    return replace(request, messages=messages, sampling=sampling)
