@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from apps.core.errors import DomainError
 
 KEYS = frozenset({"pat", "admin_key", "client_key", "instance_key"})
-CHAT_PER_MINUTE = 600  # a token; `RATE_CHAT_PER_MIN` overrides it
 STRANGERS_PER_MINUTE = 20  # an instance key or nobody, per address (contract/polyant.md §A)
 
 # kind -> (type, code) as the OpenAI SDKs know them
@@ -139,11 +138,11 @@ def _panel_session(credentials: Credentials, raw: str | None) -> bool:
 def _bucket(caller: Caller | None, credentials: Credentials) -> tuple[str, int]:
     """(key, limit) of the window this request counts in."""
     if caller is not None and caller.token_id is None:
-        return f"openai:{caller.user_id}", CHAT_PER_MINUTE
+        return f"openai:{caller.user_id}", settings.RATE_CHAT_PER_MIN
     if caller is None or doors.limits_of(caller.token_id).kind == "instance_key":  # type: ignore[arg-type]
         where = f"{credentials.method}:{credentials.path}"[:80]
         return f"openai:ip:{credentials.ip}:{where}", STRANGERS_PER_MINUTE
-    return f"openai:{caller.token_id}", int(getattr(settings, "RATE_CHAT_PER_MIN", CHAT_PER_MINUTE))
+    return f"openai:{caller.token_id}", settings.RATE_CHAT_PER_MIN
 
 
 SURFACE = OpenAI()

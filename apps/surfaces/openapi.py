@@ -190,6 +190,16 @@ class SurfaceSchema(AutoSchema):
         cleaned = "_".join(words).replace("-", "_").replace(".", "_")
         return f"{self.method.lower()}_{cleaned or 'root'}"
 
+    def get_operation(self, *args: Any, **kwargs: Any) -> Any:
+        """The operation; one view on two paths gets the second id from its path."""
+        operation = super().get_operation(*args, **kwargs)
+        if operation:
+            taken = self.registry.__dict__.setdefault("operation_ids", set())
+            if operation["operationId"] in taken:
+                operation["operationId"] = SurfaceSchema.get_operation_id(self)
+            taken.add(operation["operationId"])
+        return operation
+
     def get_tags(self) -> list[str]:
         parts = [part for part in self.path.split("/") if part and not part.startswith("{")]
         known = {"api", "v1", "workspaces", "projects", "instances", "rpc"}
