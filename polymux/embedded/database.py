@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 10.0
 MIGRATION_LOCK = 7890_0001
 
 
@@ -62,9 +62,9 @@ def wait_for_database(seconds: float = WAIT_SECONDS) -> None:
 
 
 def _may_pass(error: Exception) -> bool:
-    """A server that is starting or out of reach may come; a wrong password will not."""
-    state = str(getattr(error, "sqlstate", None) or "")
-    return state in {"", "57P03"} or state.startswith("08")
+    """A server that starts or is out of reach may come; one that refuses us will go on refusing."""
+    text = str(error)
+    return "FATAL" not in text or any(word in text for word in ("starting up", "shutting down"))
 
 
 def _first_line(error: Exception) -> str:

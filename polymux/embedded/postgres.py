@@ -8,11 +8,14 @@ Locks are per `root`: two copies of Polymux on one machine do not meet.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import shutil
 import signal
+import socket
 import stat
+import struct
 import subprocess
 import tempfile
 import time
@@ -34,6 +37,7 @@ SOCKET = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 107
 NO_PROCESS = "999999999"  # above any system's highest process number
 CHILDREN_LIVE = "shared memory block"  # what PostgreSQL says about a killed server's children
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 LONGEST_LOG = 8 * 1024 * 1024
 START_SECONDS = 60.0  # crash recovery replays at most `max_wal_size`
 STOP_SECONDS = 30.0
@@ -55,6 +59,17 @@ SETTINGS = {
     "log_timezone": "UTC",
     "log_checkpoints": "off",
 }
+
+# Servers this process has started: they may outlive the object, and each other's users.
+_started: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@atexit.register
+def _let_live() -> None:
+    """A server still in use when we end lives on: do not have `subprocess` complain of it."""
+    for child in _started.values():
+        if child.poll() is None:
+            child.returncode = 0
 
 
 def socket_folder(root: Path) -> Path:
@@ -100,9 +115,7 @@ class PostgresServer:
         with self._starting.held(START_SECONDS * 2):
             self._users.share()
             try:
-                if self._running_pid() is None:
-                    self._launch(say)
-                self._wait_until_ready()
+                self._bring_up(say)
             except BaseException:
                 self._users.release()
                 raise
@@ -238,21 +251,46 @@ class PostgresServer:
                 env=environment,
                 **runner.options,
             )
+        _started[self._child.pid] = self._child
 
-    def _wait_until_ready(self) -> None:
+    def _bring_up(self, say: Callable[[str], None]) -> None:
+        """Until it answers: adopt what runs, start what does not, wait for what is coming up."""
+        self._child = None
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            lines = self._pid_lines()
-            if len(lines) >= 8 and lines[7].strip() == "ready":
-                return
-            if self._child is not None and self._child.poll() is not None:
-                words = self._last_words()
-                if CHILDREN_LIVE not in words:
-                    raise PostgresFailed(f"PostgreSQL did not start: {words}")
-                time.sleep(0.5)  # they notice soon, at the latest when their statement ends
-                self._spawn()
+            if self._running_pid() is not None:
+                if self._answers():
+                    return
+            elif self._child is None:
+                self._launch(say)
+            elif self._child.poll() is not None:
+                self._start_again_or_give_up()
             time.sleep(0.02)
         raise PostgresFailed(f"PostgreSQL was not ready after {START_SECONDS:.0f} s ({self._log})")
+
+    def _start_again_or_give_up(self) -> None:
+        words = self._last_words()
+        if CHILDREN_LIVE not in words:
+            raise PostgresFailed(f"PostgreSQL did not start: {words}")
+        time.sleep(0.5)  # they notice soon, at the latest when their statement ends
+        self._spawn()
+
+    def _answers(self) -> bool:
+        """Whether it says it is ready and then truly speaks: a server just killed may do the first.
+
+        Asked is the protocol's question for encryption, which needs no login.
+        """
+        lines = self._pid_lines()
+        if len(lines) < 8 or lines[7].strip() != "ready":
+            return False
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(5)
+            try:
+                probe.connect(str(self.sockets / SOCKET))
+                probe.sendall(SSL_REQUEST)
+                return probe.recv(1) in {b"N", b"S"}
+            except OSError:
+                return False
 
     def _last_words(self) -> str:
         with self._log.open("rb") as log:
@@ -289,12 +327,17 @@ class PostgresServer:
                 return
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:
-                if self._child is not None:
-                    self._child.poll()  # or it stays a zombie, which looks alive
                 if not _is_postgres(pid, self._data.resolve()):
+                    _reap(pid)
                     return
                 time.sleep(0.02)
         raise PostgresFailed(f"PostgreSQL (process {pid}) did not stop")
+
+
+def _reap(pid: int) -> None:
+    child = _started.pop(pid, None)
+    if child is not None:
+        child.wait(STOP_SECONDS)
 
 
 def _is_postgres(pid: int, data: Path) -> bool:

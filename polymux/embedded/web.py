@@ -21,10 +21,9 @@ log = logging.getLogger(__name__)
 APPLICATION = "polymux.asgi:application"
 BACKLOG = 1024
 MESSAGE_BYTES = 256 * 1024  # of one WebSocket message
-MESSAGE_QUEUE = 8
 HEADER_BYTES = 64 * 1024
 DRAIN_SECONDS = 8.0  # for turns that are under way
-CLOSE_SECONDS = 2.0  # then, for streams that never end by themselves
+CLOSE_SECONDS = 10.0  # then, for requests that are under way
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -67,25 +66,23 @@ class UvicornWeb(uvicorn.Server):
     """uvicorn that leaves signals to us and lets turns finish before it closes connections."""
 
     def __init__(self, *, on_stop: Callable[[], None] = lambda: None) -> None:
+        from polymux.asgi import SERVER_OPTIONS
+
         super().__init__(
             uvicorn.Config(
                 APPLICATION,
                 loop="uvloop",
                 http="httptools",
                 ws="websockets-sansio",
-                ws_max_size=MESSAGE_BYTES,
-                ws_max_queue=MESSAGE_QUEUE,
-                ws_per_message_deflate=False,
                 h11_max_incomplete_event_size=HEADER_BYTES,
                 interface="asgi3",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,
-                server_header=False,
                 backlog=BACKLOG,
                 timeout_keep_alive=30,
-                timeout_graceful_shutdown=int(CLOSE_SECONDS),
+                **SERVER_OPTIONS,
             )
         )
         self._on_stop = on_stop
@@ -152,6 +149,9 @@ class DaphneWeb:
     async def _end(self) -> None:
         from twisted.internet import reactor
 
+        from polymux.asgi import application
+
         self._on_stop()
+        await application.begin_shutdown()
         await drain()
         reactor.stop()
