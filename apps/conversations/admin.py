@@ -167,8 +167,9 @@ class SessionAdmin(ReadOnlyAdmin):
 
         actor = actor_for(request, row)
         with transaction.atomic():
+            # The service's own entry says how it ended; `end_reason` has no room for words.
+            record_change(actor, "session.end_requested", "session", row.pk, reason=reason)
             end_session(actor, row.pk)
-            record_change(actor, "session.ended", "session", row.pk, reason=reason)
 
 
 @admin.register(Message)

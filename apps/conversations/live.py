@@ -68,8 +68,14 @@ class SessionSocket(LiveSocket):
 
     async def opening_frames(self, context: Context) -> Sequence[Frame]:
         session = await db_call(selectors.get_session, context.actor, self.session_id)
-        state = await db_call(opening_state, session, last_seq=self.sub.cursor, gap=self.sub.gap)
+        state = await db_call(
+            opening_state, session, base=self._base(), last_seq=self.sub.cursor, gap=self.sub.gap
+        )
         return [("session_state", state), *(("approval_request", ask) for ask in state["pending"])]
+
+    def _base(self) -> str:
+        scheme = "https" if self.scope.get("scheme") == "wss" else "http"
+        return f"{scheme}://{self.seen.headers.get('host', '')}"
 
     # --- Telling -------------------------------------------------------------------------------
 

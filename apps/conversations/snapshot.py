@@ -122,7 +122,7 @@ def complete_approvals(workspace_id: UUID, rows: list[EventRow]) -> None:
             row.payload["request"] = approval_json(approval)
 
 
-def opening_state(session: Session, *, last_seq: int, gap: bool) -> dict[str, Any]:
+def opening_state(session: Session, *, base: str, last_seq: int, gap: bool) -> dict[str, Any]:
     """The first frame of a connection; `resync` when what the client missed is no longer kept."""
-    state = session_state(session) | {"last_seq": last_seq}
+    state = session_state(session, base=base) | {"last_seq": last_seq}
     return state | {"resync": True} if gap else state

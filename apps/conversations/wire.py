@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
 
 def socket_url(session: Session, base: str = "") -> str:
-    """`wss://…/session/{id}/` on the public address, else on the one the client used."""
+    """`wss://…/session/{id}/` on the public address, else on the one the client used.
+
+    Where neither is known (a frame made once for all sockets) only the path.
+    """
+    path = f"/session/{session_wire_id(session.workspace_id, session.pk)}/"
     base = settings.PUBLIC_URL or base
+    if not base:
+        return path
     scheme = "wss" if base.startswith("https://") else "ws"
     host = base.partition("://")[2].rstrip("/")
-    return f"{scheme}://{host}/session/{session_wire_id(session.workspace_id, session.pk)}/"
+    return f"{scheme}://{host}{path}"
 
 
 def session_json(session: Session, *, base: str = "") -> dict[str, Any]:

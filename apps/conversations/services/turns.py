@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 
 from apps.approvals.models import ApprovalKind, ApprovalStatus
 from apps.approvals.selectors import get_approval
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
 
 def start_turn(actor: Actor, session: Session, *, run_input: dict[str, Any] | None = None) -> Run:
     """Queue a turn on a locked session and mark it running."""
-    session.status = SessionStatus.RUNNING
-    session.last_active_at = timezone.now()
-    session.save(update_fields=["status", "last_active_at", "updated_at"])
+    from apps.conversations.services.sessions import set_status
+
+    set_status(actor, session, SessionStatus.RUNNING)
     return open_run(
         actor, kind="chat", session_id=session.pk, agent_id=session.agent_id, run_input=run_input
     )
