@@ -37,6 +37,7 @@ def prepare() -> None:
     folder = Path(tempfile.mkdtemp(prefix="polymux-tests-"))
     # Registered first, so that it runs last: after PostgreSQL has stopped.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "data" / "static").mkdir(parents=True)
     os.environ |= {
         "POLYMUX_DATA_DIR": str(folder / "data"),
         "POLYMUX_SECRET_KEY": SECRET_KEY,

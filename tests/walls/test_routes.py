@@ -16,15 +16,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from django.test import Client
+from django.db import transaction
+from django.test import Client, override_settings
 
 from apps.accounts.models import AuditEntry
 from apps.events.models import Event
 from apps.workspaces.services import revoke_token
+from tests.support.cast import raise_aurora, raise_borealis
 from tests.walls.routes import Route, routes, routes_with_ids
 from tests.walls.treasure import KINDS, NOT_AN_ID, Treasure, bury, filled, nowhere, spelled
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from django.http import HttpResponse
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +54,7 @@ EVERY_DOOR = [route for route in routes() if not PUBLIC.match(route.path)]
 class World:
     treasure: Treasure
     absent: Treasure
+    borealis: UUID
     mallory: str
     mallory_star: str
     ada: str
@@ -59,14 +64,23 @@ class World:
     revoked: str
 
 
-@pytest.fixture
-def world(aurora, borealis, settings, recording_queue):
-    settings.RATE_READ_PER_MIN = settings.RATE_WRITE_PER_MIN = 100_000
+@pytest.fixture(scope="module")
+def world(django_db_setup, django_db_blocker):
+    """Aurora with its treasure, and Borealis: made once, in a transaction that is never committed."""
+    generous = override_settings(RATE_READ_PER_MIN=100_000, RATE_WRITE_PER_MIN=100_000)
+    with django_db_blocker.unblock(), generous, transaction.atomic():
+        yield _made()
+        transaction.set_rollback(True)
+
+
+def _made() -> World:
+    aurora, borealis = raise_aurora(), raise_borealis()
     treasure = bury(aurora)
     revoke_token(aurora.ben_login, aurora.ben_token_id)
     return World(
         treasure,
         nowhere(treasure),
+        borealis.id,
         borealis.mallory_token,
         borealis.mallory_star_token,
         aurora.ada_token,
@@ -77,16 +91,27 @@ def world(aurora, borealis, settings, recording_queue):
     )
 
 
+# A body that the route would take from its owner, so that a refusal is about who asks and not about
+# what they send. Default: {}. An answer of 400 or 415 to a stranger fails the walk: give the body here.
+JSON = "application/json"
+BODIES: dict[str, tuple[str, bytes]] = {
+    "POST /sessions/{session_id}/messages": (JSON, b'{"content": "hello"}'),
+    "POST /sessions/{session_id}/files": (
+        "multipart/form-data; boundary=x",
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nhello\r\n--x--\r\n',
+    ),
+    "PATCH /sessions/{session_id}": (JSON, b'{"title": "mine now"}'),
+    "PATCH /workspaces/{workspace_id}": (JSON, b'{"name": "mine now"}'),
+}
+
+CLIENT = Client(raise_request_exception=False)  # one for all: each builds the middleware anew
+
+
 def ask(route: Route, method: str, treasure: Treasure, token: str = "") -> HttpResponse:
-    client = Client(raise_request_exception=False)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return client.generic(
-        method,
-        filled(route.path, treasure, kinds=route.ids),
-        b"{}",
-        "application/json",
-        headers=headers,
-    )
+    kind, body = BODIES.get(f"{method} {route.path}", (JSON, b"{}"))
+    path = filled(route.path, treasure, kinds=route.ids)
+    return CLIENT.generic(method, path, body, kind, headers=headers)
 
 
 def heard(response: HttpResponse, treasure: Treasure) -> tuple[int, str]:
@@ -124,10 +149,10 @@ def test_a_stranger_cannot_tell_whether_it_exists(route, world):
 
 
 @pytest.mark.parametrize("route", INNER, ids=str)
-def test_a_stranger_finds_nothing_below_their_own_workspace(route, world, borealis):
+def test_a_stranger_finds_nothing_below_their_own_workspace(route, world):
     """Aurora's things asked for in Mallory's own workspace: as absent as any."""
-    mixed = replace(world.treasure, workspace=borealis.id)
-    absent = replace(world.absent, workspace=borealis.id)
+    mixed = replace(world.treasure, workspace=world.borealis)
+    absent = replace(world.absent, workspace=world.borealis)
     for method in route.methods:
         foreign = ask(route, method, mixed, world.mallory)
         assert foreign.status_code in SHUT, (method, foreign.status_code, foreign.content)
