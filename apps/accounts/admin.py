@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.http import HttpRequest
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesRadioFilter, FieldTextFilter
 from unfold.decorators import display
 
@@ -18,12 +17,21 @@ from apps.console.readonly import ReadOnlyAdmin
 from apps.console.reasons import reason_action
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
     from django.utils.safestring import SafeString
 
 
 @admin.register(User)
 class UserAdmin(ReadOnlyAdmin):
-    list_display = ("email", "display_name", "role", "is_active", "is_staff", "created_at", "elsewhere")
+    list_display = (
+        "email",
+        "display_name",
+        "role",
+        "is_active",
+        "is_staff",
+        "created_at",
+        "elsewhere",
+    )
     list_filter = (
         ("role", ChoicesRadioFilter),
         ("is_active", BooleanRadioFilter),
@@ -33,7 +41,10 @@ class UserAdmin(ReadOnlyAdmin):
     search_fields = ("email", "display_name")
     fieldsets = (
         (None, {"fields": ("email", "display_name", "role", "elsewhere")}),
-        ("Access", {"fields": ("is_active", "is_staff", "is_superuser", "must_change_password", "groups")}),
+        (
+            "Access",
+            {"fields": ("is_active", "is_staff", "is_superuser", "must_change_password", "groups")},
+        ),
         ("Times", {"fields": ("last_login", "created_at", "updated_at", "id")}),
     )
     readonly_fields = ("elsewhere",)
@@ -74,7 +85,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         AgeFilter,
     )
     search_fields = ("subject_id__exact", "request_id__exact", "action__istartswith")
-    search_help_text = "An id (of the subject, user, token or workspace), a request id, or an action"
+    search_help_text = (
+        "An id (of the subject, user, token or workspace), a request id, or an action"
+    )
     id_search = ("pk", "workspace_id", "user_id", "token_id", "subject_id")
     date_hierarchy = "created_at"
     fieldsets = (

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.http import HttpRequest
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesRadioFilter
+from unfold.contrib.filters.admin import ChoicesRadioFilter
 from unfold.decorators import display
 
 from apps.approvals.models import Approval, ApprovalKind
 from apps.approvals.services import decide
 from apps.console import show
-from apps.console.filters import AgeFilter
+from apps.console.filters import AgeFilter, RowFilter
 from apps.console.readonly import ReadOnlyAdmin
 from apps.console.reasons import actor_for, reason_action
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
     from django.utils.safestring import SafeString
 
 STATUS_LABELS = {
@@ -44,7 +44,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
     list_filter = (
         ("status", ChoicesRadioFilter),
         ("kind", ChoicesRadioFilter),
-        ("workspace", AutocompleteSelectFilter),
+        ("workspace", RowFilter),
         AgeFilter,
     )
     search_fields = ("action",)

@@ -42,7 +42,9 @@ class AuditedAdmin(ModelAdmin):
     def has_act_permission(self, request: HttpRequest, object_id: object = None) -> bool:
         return self.has_change_permission(request)
 
-    def save_model(self, request: HttpRequest, obj: Model, form: ModelForm[Any], change: bool) -> None:  # noqa: FBT001
+    def save_model(
+        self, request: HttpRequest, obj: Model, form: ModelForm[Any], change: bool
+    ) -> None:
         with transaction.atomic():
             super().save_model(request, obj, form, change)
             self._record(request, obj, "changed" if change else "created", form)
@@ -86,7 +88,14 @@ class JobForm(PeriodicTaskForm):
         self.fields["regtask"].widget = JobSelectWidget()
 
 
-for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule, Group):
+for model in (
+    PeriodicTask,
+    IntervalSchedule,
+    CrontabSchedule,
+    SolarSchedule,
+    ClockedSchedule,
+    Group,
+):
     admin.site.unregister(model)
 
 
@@ -103,7 +112,17 @@ class PeriodicTaskAdmin(AuditedAdmin):
         (None, {"fields": ("name", "regtask", "task", "enabled", "description")}),
         (
             "Schedule",
-            {"fields": ("interval", "crontab", "solar", "clocked", "start_time", "one_off", "last_run_at")},
+            {
+                "fields": (
+                    "interval",
+                    "crontab",
+                    "solar",
+                    "clocked",
+                    "start_time",
+                    "one_off",
+                    "last_run_at",
+                )
+            },
         ),
         ("Arguments", {"fields": ("args", "kwargs")}),
         ("Execution", {"fields": ("expires", "expire_seconds", "queue", "priority", "headers")}),
@@ -120,10 +139,18 @@ class PeriodicTaskAdmin(AuditedAdmin):
     def disable(self, request: HttpRequest, row: PeriodicTask, reason: str) -> None:
         _switch(request, row, enabled=False, reason=reason)
 
-    @reason_action("Run now", past="sent", icon="bolt", explain="A worker takes it once, besides its schedule.")
+    @reason_action(
+        "Run now", past="sent", icon="bolt", explain="A worker takes it once, besides its schedule."
+    )
     def run_now(self, request: HttpRequest, row: PeriodicTask, reason: str) -> None:
         with transaction.atomic():
-            record_change(operator_caller(request), "periodictask.run_now", "periodictask", row.pk, reason=reason)
+            record_change(
+                operator_caller(request),
+                "periodictask.run_now",
+                "periodictask",
+                row.pk,
+                reason=reason,
+            )
             enqueue(row.task, **json.loads(row.kwargs or "{}"))
 
 

@@ -54,7 +54,9 @@ class ContentSecurityPolicy:
         request.csp_nonce = SimpleLazyObject(nonce)  # type: ignore[attr-defined]
         response = self.get_response(request)
         if response.get("Content-Type", "").startswith("text/html"):
-            response.headers.setdefault(HEADER, policy(console=_is_console(request), nonce="".join(given)))
+            response.headers.setdefault(
+                HEADER, policy(console=_is_console(request), nonce="".join(given))
+            )
             response.headers.setdefault("X-Content-Type-Options", "nosniff")
             response.headers.setdefault("Referrer-Policy", "same-origin")
         return response

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 KEEP_SECONDS = 5.0
+MODELS = 12
 log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _kept: tuple[float, dict[str, Any]] | None = None
@@ -36,7 +37,13 @@ _AXES = {
     "animation": False,
     "maintainAspectRatio": False,
     "interaction": {"mode": "index", "intersect": False},
-    "plugins": {"legend": {"display": True, "position": "bottom", "labels": {"boxWidth": 10, "color": "#94a3b8"}}},
+    "plugins": {
+        "legend": {
+            "display": True,
+            "position": "bottom",
+            "labels": {"boxWidth": 10, "color": "#94a3b8"},
+        }
+    },
 }
 
 
@@ -64,8 +71,8 @@ class Chart:
 
 
 def add_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """unfold's DASHBOARD_CALLBACK. Figures span workspaces: they need the right to see runs."""
-    context["version"] = settings.VERSION
+    """The DASHBOARD_CALLBACK of unfold. Figures span workspaces: they need the right to see runs."""
+    context |= {"version": settings.VERSION, "title": "Dashboard"}
     if request.user.has_perm("runs.view_run"):
         context |= figures()
     return context
@@ -120,22 +127,30 @@ def _count() -> dict[str, Any]:
 def _sessions_card(by_status: dict[str, int]) -> Card:
     words = ", ".join(f"{count} {status}" for status, count in sorted(by_status.items()))
     url = show.list_url("conversations_session")
-    return Card("Active sessions", f"{sum(by_status.values()):,}", words or "none open", url, "forum")
+    return Card(
+        "Active sessions", f"{sum(by_status.values()):,}", words or "none open", url, "forum"
+    )
 
 
 def _runs_card(hours: list[tuple[datetime, str, int]], queue: selectors.Queue) -> Card:
     total = sum(count for _, _, count in hours)
     note = f"{queue.running} running, {queue.waiting} waiting"
-    return Card("Runs, 24 h", f"{total:,}", note, show.list_url("runs_run", age="24h"), "play_circle")
+    return Card(
+        "Runs, 24 h", f"{total:,}", note, show.list_url("runs_run", age="24h"), "play_circle"
+    )
 
 
 def _errors_card(hours: list[tuple[datetime, str, int]]) -> Card:
     failed = sum(count for _, status, count in hours if status == "failed")
-    ended = sum(count for _, status, count in hours if status in {"failed", "succeeded", "cancelled"})
+    ended = sum(
+        count for _, status, count in hours if status in {"failed", "succeeded", "cancelled"}
+    )
     rate = failed / ended if ended else 0.0
     tone = "bad" if rate > 0.1 else "warn" if failed else "good"
     url = show.list_url("runs_run", status__exact="failed", age="24h")
-    return Card("Error rate, 24 h", f"{rate:.1%}", f"{failed:,} of {ended:,} failed", url, "error", tone)
+    return Card(
+        "Error rate, 24 h", f"{rate:.1%}", f"{failed:,} of {ended:,} failed", url, "error", tone
+    )
 
 
 def _cost_card(days: list[tuple[datetime, int, int]], now: datetime) -> Card:
@@ -183,12 +198,14 @@ def _dearest(now: datetime) -> list[dict[str, Any]]:
 
 
 def describe_model() -> dict[str, Any]:
-    """The default model and why, and the providers with what each still needs; {} if unknown."""
+    """`lines`: the default model and why, then what is not set up; `ready`: what could be named."""
     try:
         from apps.engine import choice
 
-        return {"choice": choice.describe(), "catalog": choice.catalog()}
-    except Exception:
+        lines = choice.describe()
+        ready = [entry["label"] for entry in choice.catalog() if entry["ready"]]
+        return {"lines": lines, "ready": ready[:MODELS]}
+    except Exception:  # a provider's probe may fail in any way; the dashboard says so and goes on
         log.exception("the engine could not describe its choice of model")
         return {}
 
@@ -230,10 +247,14 @@ def _cost_chart(days: list[tuple[datetime, int, int]], now: datetime) -> Chart:
         "backgroundColor": "#0d9488",
         "tension": 0.2,
     }
-    return _chart("Cost per day", "line", labels, [data], f"{show.usd(sum(values))} in {selectors.DAYS} days")
+    return _chart(
+        "Cost per day", "line", labels, [data], f"{show.usd(sum(values))} in {selectors.DAYS} days"
+    )
 
 
-def _by_day(pairs: Iterable[tuple[datetime, int | None]], now: datetime) -> tuple[list[str], list[int]]:
+def _by_day(
+    pairs: Iterable[tuple[datetime, int | None]], now: datetime
+) -> tuple[list[str], list[int]]:
     values = {day.date(): amount or 0 for day, amount in pairs}
     dates = [now.date() - timedelta(days=back) for back in reversed(range(selectors.DAYS))]
     return [f"{date:%d %b}" for date in dates], [int(values.get(date, 0)) for date in dates]
@@ -251,7 +272,11 @@ def _chart(
     ticks = {"color": "#94a3b8", "maxTicksLimit": 8, "maxRotation": 0}
     scales = {
         "x": {"stacked": stacked, "grid": {"display": False}, "ticks": ticks},
-        "y": {"stacked": stacked, "beginAtZero": True, "ticks": ticks | {"precision": 0 if stacked else None}},
+        "y": {
+            "stacked": stacked,
+            "beginAtZero": True,
+            "ticks": ticks | {"precision": 0 if stacked else None},
+        },
     }
     options = _AXES | {"scales": scales}
     data = {"labels": labels, "datasets": datasets}

@@ -55,7 +55,9 @@ def find_rows(request: HttpRequest, _lowered: str = "") -> list[SearchResult]:
 
 
 def _rows_of(request: HttpRequest, label: str, term: str) -> list[SearchResult]:
-    model_admin = next((a for m, a in admin.site._registry.items() if m._meta.label_lower == label), None)
+    model_admin = next(
+        (a for m, a in admin.site._registry.items() if m._meta.label_lower == label), None
+    )
     if model_admin is None or not model_admin.has_view_permission(request):
         return []
     rows, _ = model_admin.get_search_results(request, model_admin.get_queryset(request), term)

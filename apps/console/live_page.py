@@ -7,6 +7,7 @@ subprotocol list, never in a URL.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -20,15 +21,18 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from apps.accounts.services import record_change
 from apps.console.find import id_in
 from apps.console.operator import operator_actor
 from apps.console.show import session_name
 from apps.conversations.models import Message, Session
 from apps.core.errors import DomainError
-from apps.events.models import Event
 from apps.events.frames import wire_seq
+from apps.events.models import Event
 from apps.formations.models import Agent
-from apps.workspaces.models import Workspace
+from apps.formations.services import ensure_default_agent
+from apps.workspaces.models import Member, Workspace
+from apps.workspaces.services import issue_session_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,13 +84,25 @@ def give_ticket(request: HttpRequest, session_id: str) -> HttpResponse:
     if not request.user.has_perm(MAY_ACT):
         raise PermissionDenied
     session = _session(request, session_id)
-    from apps.workspaces.services import issue_session_token
-
     try:
-        token = issue_session_token(operator_actor(request, session.workspace_id), session.pk)
+        token = _issue_ticket(request, session)
     except DomainError as error:
         return _unstored(JsonResponse({"error": error.message, "code": error.code}, status=409))
     return _unstored(JsonResponse({"token": token}))
+
+
+@transaction.atomic
+def _issue_ticket(request: HttpRequest, session: Session) -> str:
+    """A session token, and an audit entry with the operator's name.
+
+    A person's token works only where they have a seat; an operator without one gets a token that
+    is nobody's, as the workspace's keys are. The audit entry says who asked for it.
+    """
+    actor = operator_actor(request, session.workspace_id)
+    seats = Member.objects.in_workspace(session.workspace_id).filter(user_id=actor.user_id)
+    holder = actor if seats.exists() else replace(actor, user_id=None)
+    record_change(actor, "session.attached", "session", session.pk)
+    return issue_session_token(holder, session.pk)
 
 
 class NewSessionForm(forms.Form):
@@ -142,7 +158,6 @@ def new_session(request: HttpRequest) -> HttpResponse:
 @transaction.atomic
 def _create(request: HttpRequest, chosen: dict[str, Any]) -> UUID:
     from apps.conversations.services import create_session
-    from apps.formations.services import ensure_default_agent
 
     actor = operator_actor(request, chosen["workspace"].pk)
     agent = chosen["agent"] or ensure_default_agent(actor)

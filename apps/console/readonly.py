@@ -17,6 +17,8 @@ from unfold.admin import ModelAdmin, TabularInline
 from apps.console.find import searched_by_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest
 
@@ -41,7 +43,10 @@ class BoundedPaginator(Paginator):
 
 def _estimate(rows: QuerySet[Any]) -> int:
     with connections[rows.db].cursor() as cursor:
-        cursor.execute("SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass", [rows.model._meta.db_table])
+        cursor.execute(
+            "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass",
+            [rows.model._meta.db_table],
+        )
         return int(cursor.fetchone()[0])
 
 
@@ -73,7 +78,6 @@ class ReadOnlyAdmin(_Unchangeable, ModelAdmin):
     show_facets = ShowFacets.NEVER  # facets would count every row of every choice
     search_help_text = "An id in either spelling, or text"
 
-
     def has_act_permission(self, request: HttpRequest, object_id: object = None) -> bool:
         """May this operator use the page's actions? Django's `change` permission says so."""
         return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
@@ -97,3 +101,7 @@ class ReadOnlyInline(_Unchangeable, TabularInline):
     per_page = 50
     show_change_link = True
     hide_title = True
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Sequence[str]:
+        """All of them: Django asks the form for the rest, and no form has `created_at`."""
+        return tuple(self.fields or ())

@@ -12,6 +12,7 @@ writes the audit entry and publishes the event; a `DomainError` becomes a messag
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -57,12 +58,26 @@ def actor_for(request: HttpRequest, row: Any) -> Actor:
     return operator_actor(request, row.workspace_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What a reason action does, in words. `past` finishes "3 runs …"."""
+
+    name: str
+    title: str
+    past: str
+    explain: str
+    danger: bool
+    apply: Callable[[Any, HttpRequest, Any, str], Any]
+
+
 def reason_action(
     title: str, *, past: str, explain: str = "", danger: bool = False, icon: str = "edit"
 ) -> Callable[[Callable[..., Any]], Any]:
     """Make a method `(self, request, row, reason)` an action of list and detail page."""
 
     def decorate(apply: Callable[[Any, HttpRequest, Any, str], Any]) -> Any:
+        verb = Verb(apply.__name__, title, past, explain, danger, apply)
+
         @wraps(apply)
         def view(
             self: Any,
@@ -76,9 +91,9 @@ def reason_action(
             rows = _rows_named(self, request, queryset, object_id)
             form = ReasonForm(request.POST if "reason" in request.POST else None)
             if request.method == "POST" and form.is_valid():
-                _apply_to_each(self, request, rows, apply, form.cleaned_data["reason"], past)
+                _apply_to_each(self, request, rows, verb, form.cleaned_data["reason"])
                 return HttpResponseRedirect("../change/" if object_id else request.get_full_path())
-            return _reason_page(self, request, rows, form, apply.__name__, title, explain, danger)
+            return _reason_page(self, request, rows, verb, form)
 
         view.__name__ = apply.__name__
         return action(
@@ -107,46 +122,40 @@ def _apply_to_each(
     model_admin: Any,
     request: HttpRequest,
     rows: Sequence[Any],
-    apply: Callable[..., Any],
+    verb: Verb,
     reason: str,
-    past: str,
 ) -> None:
     done = 0
     for row in rows:
         try:
-            apply(model_admin, request, row, reason)
+            verb.apply(model_admin, request, row, reason)
         except DomainError as error:
             messages.error(request, f"{row}: {error.message}")
         except Exception:
-            log.exception("the action %s failed on %s %s", apply.__name__, type(row).__name__, row.pk)
+            log.exception("action %s failed on %s %s", verb.name, type(row).__name__, row.pk)
             messages.error(request, f"{row}: something went wrong; the server's log says what.")
         else:
             done += 1
     if done:
         name = model_admin.opts.verbose_name if done == 1 else model_admin.opts.verbose_name_plural
-        messages.success(request, f"{done} {name} {past}.")
+        messages.success(request, f"{done} {name} {verb.past}.")
 
 
 def _reason_page(
     model_admin: Any,
     request: HttpRequest,
     rows: Sequence[Any],
+    verb: Verb,
     form: ReasonForm,
-    name: str,
-    title: str,
-    explain: str,
-    danger: bool,
 ) -> HttpResponse:
     context = {
         **model_admin.admin_site.each_context(request),
         "opts": None,  # with `opts` the skeleton draws the tabs of a change form
         "model_opts": model_admin.opts,
-        "title": title,
-        "explain": explain,
-        "danger": danger,
+        "title": verb.title,
+        "verb": verb,
         "rows": rows,
         "form": form,
-        "name": name,
         "at_once": AT_ONCE,
         "checkbox_name": ACTION_CHECKBOX_NAME,
         "bulk": ACTION_CHECKBOX_NAME in request.POST,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _static(path: str) -> Callable[[HttpRequest], str]:
-    return lambda request: static(path)
+    return lambda _request: static(path)
 
 
 def _sees(model: str) -> Callable[[HttpRequest], bool]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, FieldTextFilter
+from unfold.contrib.filters.admin import FieldTextFilter
 from unfold.decorators import display
 
 from apps.console import show
+from apps.console.filters import RowFilter
 from apps.console.readonly import ReadOnlyAdmin
 from apps.events.models import Event, StreamHead
 
@@ -18,11 +19,21 @@ if TYPE_CHECKING:
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    list_display = ("seq", "name", "workspace", "session_link", "run_link", "actor_kind", "created_at")
+    list_display = (
+        "seq",
+        "name",
+        "workspace",
+        "session_link",
+        "run_link",
+        "actor_kind",
+        "created_at",
+    )
     list_select_related = ("workspace",)
-    list_filter = (("workspace", AutocompleteSelectFilter), ("name", FieldTextFilter))
+    list_filter = (("workspace", RowFilter), ("name", FieldTextFilter))
     search_fields = ("name__istartswith", "request_id__exact")
-    search_help_text = "An id (of a session, run, subject or user), a request id, or the start of a name"
+    search_help_text = (
+        "An id (of a session, run, subject or user), a request id, or the start of a name"
+    )
     id_search = ("session_id", "run_id", "subject_id", "user_id", "workspace_id")
     date_hierarchy = "created_at"
     fieldsets = (

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from unfold.contrib.filters.admin import (
-    AutocompleteSelectFilter,
     BooleanRadioFilter,
     FieldTextFilter,
 )
 from unfold.decorators import display
 
 from apps.console import show
-from apps.console.filters import AgeFilter
+from apps.console.filters import AgeFilter, RowFilter
 from apps.console.readonly import ReadOnlyAdmin
 from apps.formations.models import Agent, McpServer, ToolSetting
 
@@ -34,7 +33,7 @@ class AgentAdmin(ReadOnlyAdmin):
     )
     list_select_related = ("workspace",)
     list_filter = (
-        ("workspace", AutocompleteSelectFilter),
+        ("workspace", RowFilter),
         ("model", FieldTextFilter),
         ("is_default", BooleanRadioFilter),
         AgeFilter,
@@ -85,7 +84,7 @@ class McpServerAdmin(ReadOnlyAdmin):
     list_display = ("name", "workspace", "transport", "enabled", "state", "checked_at")
     list_select_related = ("workspace",)
     list_filter = (
-        ("workspace", AutocompleteSelectFilter),
+        ("workspace", RowFilter),
         ("enabled", BooleanRadioFilter),
         ("status", FieldTextFilter),
         AgeFilter,
@@ -119,7 +118,7 @@ class ToolSettingAdmin(ReadOnlyAdmin):
     list_display = ("tool", "workspace", "enabled", "needs_approval", "timeout", "updated_at")
     list_select_related = ("workspace",)
     list_filter = (
-        ("workspace", AutocompleteSelectFilter),
+        ("workspace", RowFilter),
         ("enabled", BooleanRadioFilter),
         ("tool", FieldTextFilter),
     )

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
 from apps.console import show
-from apps.console.filters import AgeFilter
+from apps.console.filters import AgeFilter, RowFilter
 from apps.console.readonly import ReadOnlyAdmin
 from apps.knowledge.models import Memory
 
@@ -19,8 +18,8 @@ class MemoryAdmin(ReadOnlyAdmin):
     list_display = ("key", "workspace", "agent", "size", "updated_at")
     list_select_related = ("workspace", "agent")
     list_filter = (
-        ("workspace", AutocompleteSelectFilter),
-        ("agent", AutocompleteSelectFilter),
+        ("workspace", RowFilter),
+        ("agent", RowFilter),
         AgeFilter,
     )
     search_fields = ("key", "workspace__slug", "agent__name")

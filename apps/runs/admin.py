@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.db import transaction
-from django.http import HttpRequest
 from unfold.contrib.filters.admin import (
     ChoicesRadioFilter,
     FieldTextFilter,
 )
 from unfold.decorators import display
 
-from apps.accounts.services import record_change
 from apps.console import show
 from apps.console.filters import AgeFilter, RowFilter
 from apps.console.readonly import ReadOnlyAdmin, ReadOnlyInline
@@ -23,6 +20,7 @@ from apps.runs.models import Budget, Run, Step
 from apps.runs.services import cancel_run
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
     from django.utils.safestring import SafeString
 
 STATUS_LABELS = {
@@ -205,10 +203,7 @@ class RunAdmin(ReadOnlyAdmin):
         explain="A queued or waiting run ends now; a running one within one step. What it wrote stays.",
     )
     def cancel(self, request: HttpRequest, row: Run, reason: str) -> None:
-        actor = actor_for(request, row)
-        with transaction.atomic():
-            cancel_run(actor, row.pk, reason=reason)
-            record_change(actor, "run.cancel_requested", "run", row.pk, reason=reason)
+        cancel_run(actor_for(request, row), row.pk, reason=reason)
 
 
 @admin.register(Step)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.contrib import admin
-from django.http import HttpRequest
 from django.urls import reverse
 from unfold.contrib.filters.admin import (
-    AutocompleteSelectFilter,
     ChoicesRadioFilter,
     FieldTextFilter,
 )
 from unfold.decorators import display
 
 from apps.console import show
-from apps.console.filters import AgeFilter
+from apps.console.filters import AgeFilter, RowFilter
 from apps.console.operator import operator_actor, operator_caller
 from apps.console.readonly import ReadOnlyAdmin, ReadOnlyInline
 from apps.console.reasons import reason_action
@@ -24,6 +23,7 @@ from apps.workspaces.models import ApiToken, Member, Secret, Workspace
 from apps.workspaces.services import resume_workspace, revoke_token, suspend_workspace
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
     from django.utils.safestring import SafeString
 
 STATUS_LABELS = {"active": "success", "suspended": "warning", "removed": "danger"}
@@ -50,12 +50,35 @@ class MemberInline(ReadOnlyInline):
 
 @admin.register(Workspace)
 class WorkspaceAdmin(ReadOnlyAdmin):
-    list_display = ("name", "slug", "state", "plan", "parent", "created_by", "created_at", "elsewhere")
+    list_display = (
+        "name",
+        "slug",
+        "state",
+        "plan",
+        "parent",
+        "created_by",
+        "created_at",
+        "elsewhere",
+    )
     list_select_related = ("parent", "created_by")
     list_filter = (("status", ChoicesRadioFilter), ("plan", FieldTextFilter), AgeFilter)
     search_fields = ("slug", "name")
     fieldsets = (
-        (None, {"fields": ("name", "slug", "wire", "state", "plan", "parent", "children_links", "parts")}),
+        (
+            None,
+            {
+                "fields": (
+                    "name",
+                    "slug",
+                    "wire",
+                    "state",
+                    "plan",
+                    "parent",
+                    "children_links",
+                    "parts",
+                )
+            },
+        ),
         ("Settings", {"fields": ("shown_settings",)}),
         ("Times", {"fields": ("created_by", "created_at", "updated_at", "id")}),
     )
@@ -83,19 +106,18 @@ class WorkspaceAdmin(ReadOnlyAdmin):
 
     @display(description="Children")
     def children_links(self, row: Workspace) -> str | SafeString:
-        children = row.children.order_by("name")[:50]
-        return (
-            show.links((show.change_url("workspaces_workspace", child.pk), child.name) for child in children)
-            or show.NOTHING
+        children = list(row.children.order_by("name")[:50])
+        if not children:
+            return show.NOTHING
+        return show.links(
+            (show.change_url("workspaces_workspace", child.pk), child.name) for child in children
         )
 
     @display(description="Belongs to it")
     def parts(self, row: Workspace) -> SafeString:
-        from django.apps import apps
-
         pairs = []
         for label, model, words in _PARTS:
-            rows = apps.get_model(label)._base_manager.filter(workspace_id=row.pk)
+            rows = apps.get_model(label)._default_manager.filter(workspace_id=row.pk)
             url = show.list_url(model, workspace__id__exact=row.pk)
             pairs.append((url, f"{show.capped_count(rows)} {words}"))
         pairs.append((show.list_url("accounts_auditentry", workspace_id__exact=row.pk), "changes"))
@@ -126,8 +148,8 @@ class MemberAdmin(ReadOnlyAdmin):
     list_display = ("user", "workspace", "role", "invited_by", "joined_at")
     list_select_related = ("user", "workspace", "invited_by")
     list_filter = (
-        ("workspace", AutocompleteSelectFilter),
-        ("user", AutocompleteSelectFilter),
+        ("workspace", RowFilter),
+        ("user", RowFilter),
         ("role", ChoicesRadioFilter),
     )
     search_fields = ("user__email", "workspace__slug")
@@ -138,11 +160,21 @@ class MemberAdmin(ReadOnlyAdmin):
 class ApiTokenAdmin(ReadOnlyAdmin):
     """Never shows the digest or the sealed secret: neither is a field of any page."""
 
-    list_display = ("name", "prefix", "kind", "scope", "state", "user", "workspace", "last_used_at", "created_at")
+    list_display = (
+        "name",
+        "prefix",
+        "kind",
+        "scope",
+        "state",
+        "user",
+        "workspace",
+        "last_used_at",
+        "created_at",
+    )
     list_select_related = ("user", "workspace")
     list_filter = (
-        ("workspace", AutocompleteSelectFilter),
-        ("user", AutocompleteSelectFilter),
+        ("workspace", RowFilter),
+        ("user", RowFilter),
         ("kind", ChoicesRadioFilter),
         AgeFilter,
     )
@@ -184,7 +216,7 @@ class SecretAdmin(ReadOnlyAdmin):
 
     list_display = ("name", "workspace", "created_by", "updated_at")
     list_select_related = ("workspace", "created_by")
-    list_filter = (("workspace", AutocompleteSelectFilter), AgeFilter)
+    list_filter = (("workspace", RowFilter), AgeFilter)
     search_fields = ("name",)
     id_search = ("pk", "workspace_id")
     fields = ("name", "workspace", "created_by", "created_at", "updated_at", "id")

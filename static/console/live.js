@@ -104,10 +104,7 @@ function send(type, payload = {}) {
 // --- Frames ---------------------------------------------------------------------------------------
 const readers = {
   session_state(payload) {
-    if (payload.resync) {
-      location.reload(); // too much was missed: the server renders the transcript anew
-      return;
-    }
+    if (payload.resync && renderAnew()) return;
     session = payload.session ?? session;
     if (payload.is_running && session.status === "idle") session.status = "running";
     clearPending();
@@ -129,6 +126,19 @@ const readers = {
     article.querySelector(".live-text").textContent += `\n→ ${payload.status}${took} ${said ?? ""}`;
   },
   approval_request: ask,
+  approval_decided(payload) {
+    forget(payload.msg_id);
+  },
+  messages_removed(payload) {
+    // Edit and resend: that message and everything after it is gone.
+    let article = bubbles.get(payload.from_message_id);
+    while (article) {
+      const next = article.nextElementSibling;
+      bubbles.delete(article.dataset.messageId);
+      if (article.classList.contains("live-message")) article.remove();
+      article = next;
+    }
+  },
   error(payload) {
     fail(`${payload.code}: ${payload.message}`);
     if (payload.recoverable === false) over = true;
@@ -150,6 +160,15 @@ function read(data) {
   const frame = JSON.parse(data);
   if (Number.isSafeInteger(frame.seq)) since = String(frame.seq);
   readers[frame.type]?.(frame.payload ?? {});
+}
+
+// Too much was missed: the server renders the transcript. Not twice in ten seconds.
+function renderAnew() {
+  const last = Number(sessionStorage.getItem("live-rendered") ?? 0);
+  if (Date.now() - last < 10_000) return false;
+  sessionStorage.setItem("live-rendered", String(Date.now()));
+  location.reload();
+  return true;
 }
 
 function grow(payload) {
@@ -175,6 +194,7 @@ function put(payload) {
   delete article.dataset.waiting;
   article.removeAttribute("aria-busy");
   article.querySelector(".live-text").textContent = payload.content ?? "";
+  if (payload.state) article.querySelector("h3").textContent = `${payload.role} · ${payload.state}`;
 }
 
 function bubble(id, role, title) {
@@ -211,7 +231,7 @@ function ask(request) {
   const words = document.createElement("p");
   words.textContent = sentence(request);
   box.append(words);
-  if (request.kind === "question" || request.reason === "question") {
+  if (request.reason === "question") {
     const hint = document.createElement("span");
     hint.className = "console-quiet";
     hint.textContent = "Your next message answers it.";
@@ -228,9 +248,7 @@ function sentence(request) {
   if (request.reason === "budget_exceeded") {
     return `The budget is spent (${request.tokens_used} of ${request.token_budget} tokens). Allow more?`;
   }
-  const what = request.action ?? request.question ?? request.purpose ?? request.reason ?? "The agent asks for approval.";
-  const why = request.action && request.reason ? ` — ${request.reason}` : "";
-  return `${what}${why}`;
+  return request.action || "The agent asks for approval.";
 }
 
 function decision(id, label, approved) {
@@ -239,12 +257,15 @@ function decision(id, label, approved) {
   button.className = approved ? "console-button console-primary" : "console-button";
   button.textContent = label;
   button.addEventListener("click", () => {
-    if (!send("approval_provided", { msg_id: id, approved })) return;
-    pending.get(id)?.remove();
-    pending.delete(id);
-    pendingBox.hidden = pending.size === 0;
+    if (send("approval_provided", { msg_id: id, approved })) forget(id);
   });
   return button;
+}
+
+function forget(id) {
+  pending.get(id)?.remove();
+  pending.delete(id);
+  pendingBox.hidden = pending.size === 0;
 }
 
 function clearPending() {

@@ -1,0 +1,137 @@
+"""The operator console as a person meets it: headless Chromium against `manage.py serve`."""
+
+from __future__ import annotations
+
+import pytest
+
+PAGES = (
+    "/admin/",
+    "/admin/runs/run/",
+    "/admin/conversations/session/",
+    "/admin/workspaces/workspace/",
+    "/admin/workspaces/apitoken/",
+    "/admin/accounts/auditentry/",
+    "/admin/events/event/",
+    "/admin/django_celery_beat/periodictask/",
+    "/admin/django_celery_beat/periodictask/add/",
+    "/admin/live/new/",
+)
+PHONE = {"width": 390, "height": 844}
+
+
+def open_session(olga):
+    """From the dashboard to a live session with the default agent, by clicking."""
+    olga.go("/admin/")
+    olga.page.get_by_role("link", name="New session").click()
+    olga.page.click("#choose-workspace button[type=submit]")
+    olga.page.click("#new-session button[type=submit]")
+    olga.page.wait_for_selector("#live-connection[data-state=on]")
+
+
+def say(olga, words):
+    olga.page.fill("#live-input", words)
+    olga.page.keyboard.press("Enter")
+
+
+def test_the_login_page_takes_an_email(olga):
+    assert olga.page.locator("h1, #header-inner").first.is_visible()
+    assert olga.is_clean()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_is_clean(olga, theme):
+    olga.theme(theme)
+    for path in PAGES:
+        olga.go(path)
+        assert olga.page.evaluate("document.documentElement.classList.contains('dark')") == (
+            theme == "dark"
+        ), path
+        assert olga.is_clean(), path
+
+
+def test_the_policy_holds_without_unsafe_inline_scripts(olga):
+    """Control: an inline script put into the page does not run, and the browser says so."""
+    olga.page.evaluate(
+        "const s = document.createElement('script'); s.textContent = 'window.ran = 1';"
+        "document.body.append(s)"
+    )
+    assert olga.page.evaluate("window.ran") is None
+    assert any("Content Security Policy" in error for error in olga.errors)
+
+
+def test_a_phone_needs_no_sideways_scroll(olga):
+    olga.page.set_viewport_size(PHONE)
+    for path in PAGES:
+        olga.go(path)
+        width = olga.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= PHONE["width"], path
+
+
+def test_the_charts_are_drawn(olga):
+    olga.go("/admin/")
+    assert olga.page.locator("canvas.chart").count() == 3
+    assert olga.page.evaluate(
+        "[...document.querySelectorAll('canvas.chart')].every(c => Chart.getChart(c))"
+    )
+
+
+def test_an_operator_watches_the_tokens_arrive(olga):
+    open_session(olga)
+    say(olga, "Tell me something long")
+    growing = olga.page.locator(".live-message[data-partial] .live-text")
+    growing.wait_for(timeout=15_000)
+    early = len(growing.inner_text())
+    olga.page.wait_for_function(
+        "n => (document.querySelector('.live-message[data-partial] .live-text')?.innerText.length ?? 0) > n",
+        arg=early,
+    )
+    whole = olga.page.locator('.live-message[data-role="assistant"]:not([data-partial]) .live-text')
+    whole.wait_for(timeout=15_000)
+    text = whole.inner_text()
+    assert len(text) > early
+    olga.page.wait_for_selector("#live-session[data-state=idle]")
+    assert olga.page.locator(".live-message").count() == 2
+    assert olga.page.locator("[data-waiting]").count() == 0
+    assert olga.is_clean()
+
+    olga.page.reload()
+    olga.page.wait_for_selector("#live-connection[data-state=on]")
+    assert olga.page.locator('.live-message[data-role="assistant"] .live-text').inner_text() == text
+    assert olga.page.locator(".live-message").count() == 2
+
+
+def test_a_dropped_connection_comes_back_and_misses_nothing(olga):
+    open_session(olga)
+    say(olga, "Tell me something long")
+    olga.page.locator(".live-message[data-partial]").wait_for(timeout=15_000)
+    olga.page.context.set_offline(True)
+    olga.page.evaluate("dispatchEvent(new Event('pagehide'))")  # closes the socket in the middle
+    olga.page.wait_for_selector("#live-connection:not([data-state=on])")
+    olga.page.context.set_offline(False)
+    olga.page.wait_for_selector("#live-connection[data-state=on]", timeout=20_000)
+    whole = olga.page.locator('.live-message[data-role="assistant"]:not([data-partial]) .live-text')
+    whole.wait_for(timeout=15_000)
+    assert olga.page.locator(".live-message").count() == 2
+    shown = whole.inner_text()
+    olga.page.reload()
+    assert (
+        olga.page.locator('.live-message[data-role="assistant"] .live-text').inner_text() == shown
+    )
+
+
+def test_stop_ends_the_turn(olga):
+    open_session(olga)
+    say(olga, "Tell me something long")
+    olga.page.locator(".live-message[data-partial]").wait_for(timeout=15_000)
+    olga.page.click("#live-stop")
+    olga.page.wait_for_selector("#live-session[data-state=idle]", timeout=15_000)
+
+
+def test_the_live_page_fits_a_phone_and_the_dark(olga):
+    olga.theme("dark")
+    olga.page.set_viewport_size(PHONE)
+    open_session(olga)
+    say(olga, "x" * 400)
+    olga.page.locator('.live-message[data-role="user"]').wait_for()
+    assert olga.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert olga.page.locator("#live-send").is_visible()
