@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from apps.core import net
 from apps.core.actor import Actor
 from apps.core.aio import db_call, home_loop, spawn
 from apps.core.errors import DomainError
@@ -222,6 +221,7 @@ async def _entered(stack: AsyncExitStack, connection: Connection) -> Any:
     else:
         from mcp.client.streamable_http import streamable_http_client
 
+        from apps.core import net
         from apps.formations.mcp_http import guarded_client
 
         await net.check_url(server.url)  # here too: its words are better than the SDK's

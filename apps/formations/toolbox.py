@@ -22,7 +22,6 @@ from apps.formations import mcp
 from apps.formations.gate import WorkspaceGate
 from apps.formations.mcp_tools import LONGEST_ANSWER
 from apps.formations.policy import Policy, Server, current_policy
-from apps.formations.validation import problems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,6 +144,8 @@ class WorkspaceToolBox:
 
     # --- Calling ------------------------------------------------------------------------------
     def _refused(self, call: ToolCall) -> str:
+        from apps.formations.validation import problems  # late: jsonschema takes 100 ms to load
+
         if call.error:
             return f"The arguments are not valid JSON: {call.error}"
         spec = self._specs.get(call.name)

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from apps.core import net, tools
+from apps.core import tools
 from apps.core.clock import now as current_time
 from apps.core.tools import Tool, ToolContext, ToolFailed
 
@@ -83,6 +83,8 @@ async def now(context: ToolContext, arguments: dict[str, Any]) -> Any:
 
 
 async def http_fetch(context: ToolContext, arguments: dict[str, Any]) -> Any:
+    from apps.core import net  # late: an HTTP client is no part of starting up
+
     del context
     method = arguments.get("method", "GET")
     answer = await net.fetch(method, arguments["url"], max_bytes=LONGEST_PAGE, redirects=3)
