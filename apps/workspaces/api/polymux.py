@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from rest_framework.request import Request
 
-    from apps.accounts.models import User
     from apps.workspaces.models import ApiToken, Workspace
 
 EVERYWHERE = "*"
@@ -139,7 +138,7 @@ class WorkspaceView(PolymuxView):
         return Response(status=204)
 
 
-def user_json(user: User) -> dict[str, Any]:
+def user_json(user: Any) -> dict[str, Any]:
     """A person as they see themselves (contract §2.3)."""
     return {
         "id": wire_id("usr", user.pk),
