@@ -43,7 +43,11 @@ class AuditedAdmin(ModelAdmin):
         return self.has_change_permission(request)
 
     def save_model(
-        self, request: HttpRequest, obj: Model, form: ModelForm[Any], change: bool
+        self,
+        request: HttpRequest,
+        obj: Model,
+        form: ModelForm[Any],
+        change: bool,  # noqa: FBT001  (Django's signature)
     ) -> None:
         with transaction.atomic():
             super().save_model(request, obj, form, change)

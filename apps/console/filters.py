@@ -56,10 +56,11 @@ class _RowForm(AutocompleteDropdownForm):
         widget = AutocompleteSelect(
             field, model_admin.admin_site, attrs={"class": "unfold-filter-autocomplete"}
         )
+        everybody = field.remote_field.model._base_manager  # noqa: SLF001  (public in all but name)
         self.fields[name] = forms.ModelChoiceField(
             label=label,
             required=False,
-            queryset=field.remote_field.model._base_manager.all(),
+            queryset=everybody.all(),
             widget=widget,
         )
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.apps import apps
 from django.contrib import admin
 from unfold.dataclasses import SearchResult
 
@@ -55,10 +56,11 @@ def find_rows(request: HttpRequest, _lowered: str = "") -> list[SearchResult]:
 
 
 def _rows_of(request: HttpRequest, label: str, term: str) -> list[SearchResult]:
-    model_admin = next(
-        (a for m, a in admin.site._registry.items() if m._meta.label_lower == label), None
-    )
-    if model_admin is None or not model_admin.has_view_permission(request):
+    model = apps.get_model(label)
+    if not admin.site.is_registered(model):
+        return []
+    model_admin = admin.site.get_model_admin(model)
+    if not model_admin.has_view_permission(request):
         return []
     rows, _ = model_admin.get_search_results(request, model_admin.get_queryset(request), term)
     kind = str(model_admin.opts.verbose_name)

@@ -87,8 +87,8 @@ def give_ticket(request: HttpRequest, session_id: str) -> HttpResponse:
     try:
         token = _issue_ticket(request, session)
     except DomainError as error:
-        return _unstored(JsonResponse({"error": error.message, "code": error.code}, status=409))
-    return _unstored(JsonResponse({"token": token}))
+        return JsonResponse({"error": error.message, "code": error.code}, status=409)
+    return JsonResponse({"token": token})  # `admin_view` forbids to store it
 
 
 @transaction.atomic
@@ -190,8 +190,3 @@ def _last_seq(session: Session) -> int:
     rows = Event.objects.filter(workspace_id=session.workspace_id, session_id=session.pk)
     last: int | None = rows.aggregate(last=Max("seq"))["last"]
     return last or 0
-
-
-def _unstored(response: HttpResponse) -> HttpResponse:
-    response["Cache-Control"] = "no-store"
-    return response

@@ -101,15 +101,14 @@ def test_staff_without_the_right_see_no_figures(client, world):
     assert "Not for you" in client.get(reverse("admin:index")).text
 
 
-def test_a_long_list_is_counted_no_further_than_its_cap(
-    world, monkeypatch, django_assert_num_queries
-):
+def test_a_long_list_is_counted_no_further_than_its_cap(world, monkeypatch):
     monkeypatch.setattr(readonly, "EXACT_UP_TO", 10)
     for _ in range(25):
         world.run()
     mine = Run.unscoped.filter(workspace=world.workspace).order_by("-pk")
     assert readonly.BoundedPaginator(mine, 5).count == 10
-    assert readonly.BoundedPaginator(mine[:7], 5).count == 7
+    few = mine.filter(pk__in=[run.pk for run in mine[:7]])
+    assert readonly.BoundedPaginator(few, 5).count == 7
     assert Paginator(mine, 5).count == 25
 
 
