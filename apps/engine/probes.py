@@ -126,12 +126,16 @@ def prove(choice: ModelChoice) -> str:
 
 
 async def _prove(choice: ModelChoice, request: ModelRequest) -> str:
+    from apps.engine.providers.openai_compatible import close_client
+
     try:
         async with aclosing(choice.provider.stream(request)) as events:  # type: ignore[type-var]
             async for _ in events:
                 pass
     except ProviderFailed as failure:
         return failure.message
+    finally:
+        await close_client()
     return ""
 
 

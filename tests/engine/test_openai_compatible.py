@@ -23,8 +23,8 @@ from apps.engine.ports import (
     ToolSpec,
     Usage,
 )
-from apps.engine.providers import openai_compatible
-from apps.engine.providers.openai_compatible import OpenAICompatible, Reply, retry_after
+from apps.engine.providers.openai_compatible import OpenAICompatible
+from apps.engine.providers.openai_reply import MAX_REPLY, Reply, retry_after
 from tests.support.stub_provider import Reply as Answer
 from tests.support.stub_provider import StubProvider
 
@@ -272,7 +272,7 @@ async def test_a_broken_reply_is_a_broken_stream_after_the_text_so_far(
 async def test_a_reply_beyond_the_cap_is_cut_off(stub, provider):
     failed, heard = await failure(provider, "huge")
     assert failed.fault is Fault.BROKEN
-    assert len(heard) < openai_compatible.MAX_REPLY
+    assert len(heard) < MAX_REPLY
     assert await gone(stub)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -85,9 +86,15 @@ def vendor_provider(vendor: Vendor, api_key: str, base_url: str = "") -> ModelPr
         return endpoint_provider(
             vendor.prefix, base_url or vendor.base_url, api_key, vendor.options
         )
+    return _pydantic_ai(vendor.prefix, api_key, base_url)
+
+
+@lru_cache(maxsize=16)
+def _pydantic_ai(kind: str, api_key: str, base_url: str) -> ModelProvider:
+    """One adapter per key: it keeps the connections."""
     from apps.engine.providers.pydantic_ai import PydanticAI
 
-    return PydanticAI(vendor.prefix, api_key, base_url)
+    return PydanticAI(kind, api_key, base_url)
 
 
 def endpoint_provider(
