@@ -73,7 +73,6 @@ class UvicornWeb(uvicorn.Server):
                 APPLICATION,
                 loop="uvloop",
                 http="httptools",
-                ws="websockets-sansio",
                 h11_max_incomplete_event_size=HEADER_BYTES,
                 interface="asgi3",
                 lifespan="on",
