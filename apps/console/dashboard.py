@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from apps.console import selectors, show
+from apps.console import counts, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,12 +99,12 @@ def forget_figures() -> None:
 
 
 def _count() -> dict[str, Any]:
-    now = selectors.now()
-    by_status, latest_sessions = selectors.live_sessions()
-    hours = selectors.runs_per_hour(now)
-    days = selectors.spending_per_day(now)
-    queue = selectors.queue_now(now)
-    beat = selectors.scheduler_beat()
+    now = counts.now()
+    by_status, latest_sessions = counts.live_sessions()
+    hours = counts.runs_per_hour(now)
+    days = counts.spending_per_day(now)
+    queue = counts.queue_now(now)
+    beat = counts.scheduler_beat()
     return {
         "cards": [
             _sessions_card(by_status),
@@ -112,11 +112,11 @@ def _count() -> dict[str, Any]:
             _errors_card(hours),
             _cost_card(days, now),
             _queue_card(queue),
-            _approvals_card(selectors.pending_approvals()),
+            _approvals_card(counts.pending_approvals()),
         ],
         "charts": [_runs_chart(hours, now), _tokens_chart(days, now), _cost_chart(days, now)],
         "latest_sessions": latest_sessions,
-        "latest_errors": selectors.latest_errors(now),
+        "latest_errors": counts.latest_errors(now),
         "dearest": _dearest(now),
         "workers": _workers(queue, beat, now),
         "model": describe_model(),
@@ -132,7 +132,7 @@ def _sessions_card(by_status: dict[str, int]) -> Card:
     )
 
 
-def _runs_card(hours: list[tuple[datetime, str, int]], queue: selectors.Queue) -> Card:
+def _runs_card(hours: list[tuple[datetime, str, int]], queue: counts.Queue) -> Card:
     total = sum(count for _, _, count in hours)
     note = f"{queue.running} running, {queue.waiting} waiting"
     return Card(
@@ -156,11 +156,11 @@ def _errors_card(hours: list[tuple[datetime, str, int]]) -> Card:
 def _cost_card(days: list[tuple[datetime, int, int]], now: datetime) -> Card:
     today = sum(cost or 0 for day, _, cost in days if day.date() == now.date())
     total = sum(cost or 0 for _, _, cost in days)
-    note = f"{show.usd(total)} in {selectors.DAYS} days"
+    note = f"{show.usd(total)} in {counts.DAYS} days"
     return Card("Cost today", show.usd(today), note, show.list_url("runs_run", o="-9"), "payments")
 
 
-def _queue_card(queue: selectors.Queue) -> Card:
+def _queue_card(queue: counts.Queue) -> Card:
     late = queue.oldest is not None and queue.oldest > 30
     note = f"oldest waits {show.duration(queue.oldest)}" if queue.queued else "nothing waits"
     url = show.list_url("runs_run", status__exact="queued")
@@ -173,7 +173,7 @@ def _approvals_card(pending: int) -> Card:
     return Card("Approvals", f"{pending:,}", note, url, "how_to_reg", "warn" if pending else "good")
 
 
-def _workers(queue: selectors.Queue, beat: datetime | None, now: datetime) -> dict[str, Any]:
+def _workers(queue: counts.Queue, beat: datetime | None, now: datetime) -> dict[str, Any]:
     silent = (now - beat).total_seconds() if beat else None
     return {
         "holders": queue.holders,
@@ -193,7 +193,7 @@ def _dearest(now: datetime) -> list[dict[str, Any]]:
             "tokens": show.compact(row["tokens"]),
             "runs": show.compact(row["runs"]),
         }
-        for row in selectors.dearest_workspaces(now)
+        for row in counts.dearest_workspaces(now)
     ]
 
 
@@ -211,20 +211,20 @@ def describe_model() -> dict[str, Any]:
 
 
 def _runs_chart(hours: list[tuple[datetime, str, int]], now: datetime) -> Chart:
-    first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=selectors.HOURS - 1)
-    slots = [first + timedelta(hours=step) for step in range(selectors.HOURS)]
-    counts = {(hour, status): count for hour, status, count in hours}
+    first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=counts.HOURS - 1)
+    slots = [first + timedelta(hours=step) for step in range(counts.HOURS)]
+    by_slot = {(hour, status): count for hour, status, count in hours}
     datasets = [
         {
             "label": status,
-            "data": [counts.get((slot, status), 0) for slot in slots],
+            "data": [by_slot.get((slot, status), 0) for slot in slots],
             "backgroundColor": colour,
             "borderRadius": 2,
         }
         for status, colour in STATUS_COLOURS.items()
-        if any(known == status for _, known in counts)
+        if any(known == status for _, known in by_slot)
     ]
-    total = sum(counts.values())
+    total = sum(by_slot.values())
     return _chart(
         "Runs per hour", "bar", [f"{slot:%H}:00" for slot in slots], datasets,
         f"{total} runs in the last 24 hours", stacked=True,
@@ -234,7 +234,7 @@ def _runs_chart(hours: list[tuple[datetime, str, int]], now: datetime) -> Chart:
 def _tokens_chart(days: list[tuple[datetime, int, int]], now: datetime) -> Chart:
     labels, values = _by_day(((day, tokens) for day, tokens, _ in days), now)
     data = {"label": "tokens", "data": values, "backgroundColor": "#2563eb", "borderRadius": 2}
-    words = f"{sum(values)} tokens in {selectors.DAYS} days"
+    words = f"{sum(values)} tokens in {counts.DAYS} days"
     return _chart("Tokens per day", "bar", labels, [data], words)
 
 
@@ -248,7 +248,7 @@ def _cost_chart(days: list[tuple[datetime, int, int]], now: datetime) -> Chart:
         "tension": 0.2,
     }
     return _chart(
-        "Cost per day", "line", labels, [data], f"{show.usd(sum(values))} in {selectors.DAYS} days"
+        "Cost per day", "line", labels, [data], f"{show.usd(sum(values))} in {counts.DAYS} days"
     )
 
 
@@ -256,7 +256,7 @@ def _by_day(
     pairs: Iterable[tuple[datetime, int | None]], now: datetime
 ) -> tuple[list[str], list[int]]:
     values = {day.date(): amount or 0 for day, amount in pairs}
-    dates = [now.date() - timedelta(days=back) for back in reversed(range(selectors.DAYS))]
+    dates = [now.date() - timedelta(days=back) for back in reversed(range(counts.DAYS))]
     return [f"{date:%d %b}" for date in dates], [int(values.get(date, 0)) for date in dates]
 
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.accounts.models import User
-from apps.console import dashboard, readonly, selectors, show
+from apps.console import counts, dashboard, readonly, show
 from apps.console.filters import uuid_floor
 from apps.core.ids import uuid7
 from apps.runs.models import Run
@@ -114,7 +114,7 @@ def test_a_long_list_is_counted_no_further_than_its_cap(world, monkeypatch):
 
 def test_a_silent_scheduler_is_not_called_healthy(world):
     assert dashboard.figures()["workers"]["healthy"] is False
-    assert selectors.scheduler_beat() is None
+    assert counts.scheduler_beat() is None
 
 
 def test_money_and_counts_are_written_for_people():
