@@ -41,6 +41,8 @@ SERVER_OPTIONS: dict[str, Any] = {
     "timeout_graceful_shutdown": 10,
 }
 
+WS_PROTOCOL = "polymux.liveness:LivenessProtocol"  # uvicorn's `ws`
+
 # (path, dotted name of an ASGI application); the first that matches the whole path serves it.
 SOCKETS: list[tuple[str, str]] = [
     (r"/session/[^/]+/?", "apps.conversations.live.session_socket"),

@@ -9,7 +9,7 @@ class EventsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.core import announce
-        from apps.events import services
+        from apps.events import revocation, services
 
         announce.set_publisher(services.publish)
-        announce.set_revoker(services.revoke)
+        announce.set_revoker(revocation.revoke)

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from apps.core.aio import db_call
-from apps.events import frames, nudge, relay, selectors
+from apps.events import frames, log, nudge, relay
 from apps.events.stream import Encoder, StreamClosed, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from apps.events.selectors import EventRow
+    from apps.events.log import EventRow
 
 __all__ = ["Encoder", "Hub", "StreamClosed", "Subscription", "hub"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
 ROWS_A_READ = 500
@@ -104,14 +104,14 @@ class Topic:
             while self.known > self.cursor:
                 known = self.known
                 rows = await db_call(
-                    selectors.log_after, self.workspace_id, self.cursor, limit=ROWS_A_READ
+                    log.log_after, self.workspace_id, self.cursor, limit=ROWS_A_READ
                 )
                 await relay.settled({row.session_id for row in rows if row.session_id})
                 self.fan_out(rows)
                 if not rows:  # retention has removed what we were told of
                     self.cursor = max(self.cursor, known)
         except Exception:
-            log.warning("reading the log failed; the next heartbeat tries again", exc_info=True)
+            logger.warning("reading the log failed; the next heartbeat tries again", exc_info=True)
         finally:
             self.reading = None
 
@@ -223,7 +223,7 @@ class Hub:
         topic.expected += 1
         self._join_later(nudge.workspace_group(workspace_id))
         try:
-            found = await db_call(selectors.heads, [workspace_id])
+            found = await db_call(log.heads, [workspace_id])
         except BaseException as error:
             del self.topics[workspace_id]
             topic.ready.set_exception(
@@ -248,18 +248,18 @@ class Hub:
             return present, None, True
         if topic.recent_after(seq) is not None or seq == present:
             return seq, token, False
-        oldest = await db_call(selectors.oldest_kept, topic.workspace_id)
+        oldest = await db_call(log.oldest_kept, topic.workspace_id)
         if session_id is None:
             return max(seq, oldest - 1), None, seq < oldest - 1
         too_many = most is not None and most < await db_call(
-            selectors.later_than, topic.workspace_id, seq, session_id, most
+            log.later_than, topic.workspace_id, seq, session_id, most
         )
         if too_many or seq < oldest - 1:
             return topic.cursor, None, True
         return seq, token, False
 
     async def _head(self, topic: Topic) -> int:
-        found = await db_call(selectors.heads, [topic.workspace_id])
+        found = await db_call(log.heads, [topic.workspace_id])
         present = max(topic.cursor, found.get(topic.workspace_id, 0))
         topic.poke(present)
         return present
@@ -282,7 +282,9 @@ class Hub:
                 while True:
                     self._on_message(await layer.receive(channel))
             except Exception as error:  # noqa: BLE001 - the heartbeat covers it
-                log.warning("no nudges from other processes (%r); polling until it is back", error)
+                logger.warning(
+                    "no nudges from other processes (%r); polling until it is back", error
+                )
                 _forget_channels(layer)
                 self._channel = None
                 self._joined.clear()
@@ -300,7 +302,7 @@ class Hub:
                 for target in message["targets"]:
                     self.close_revoked({k: UUID(v) if v else None for k, v in target.items()})
         except (KeyError, ValueError, TypeError):
-            log.warning("a nudge could not be read: %r", message)
+            logger.warning("a nudge could not be read: %r", message)
 
     def _join_later(self, group: str) -> None:
         if self._channel is not None and group not in self._joined:
@@ -341,12 +343,12 @@ class Hub:
                 try:
                     await step()
                 except Exception:
-                    log.warning("heartbeat step %s failed", step.__name__, exc_info=True)
+                    logger.warning("heartbeat step %s failed", step.__name__, exc_info=True)
             frames.sweep()
 
     async def _compare_heads(self) -> None:
         if self.topics:
-            for workspace_id, seq in (await db_call(selectors.heads, list(self.topics))).items():
+            for workspace_id, seq in (await db_call(log.heads, list(self.topics))).items():
                 self.poke(workspace_id, seq)
 
     async def _check_credentials(self) -> None:
@@ -393,7 +395,7 @@ def _forget_channels(layer: Any) -> None:
 
 def _note_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        log.info("joining a group failed; the next heartbeat tries again")
+        logger.info("joining a group failed; the next heartbeat tries again")
 
 
 _hub: Hub | None = None

@@ -9,22 +9,20 @@ a reader at most one heartbeat, never a fact.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 
 from apps.events import nudge
+from apps.events.revocation import revoke
+from apps.events.subscribers import subscribe, tell_subscribers, unsubscribe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from uuid import UUID
-
     from apps.core.actor import Actor
     from apps.core.facts import Fact
 
-F = TypeVar("F", bound="Fact")
-
-_subscribers: dict[type[Fact], list[Callable[[Actor, Any], None]]] = {}
+__all__ = ["NotInTransaction", "publish", "revoke", "subscribe", "unsubscribe"]
 
 # The head row is taken by the same statement that writes the facts, and held until the commit: that
 # is what makes commit order and number order the same. `clock_timestamp()` is read after the lock,
@@ -38,6 +36,7 @@ _HEAD = (
     "fact.subject_type, fact.subject_id, %s, %s::uuid, %s, clock_timestamp() FROM head, (VALUES "
 )
 _ROW = "(%s::bigint, %s, %s::jsonb, %s::uuid, %s::uuid, %s, %s::uuid)"
+MOST_FACTS = 1_000
 _TAIL = (
     ") AS fact (behind, name, payload, session_id, run_id, subject_type, subject_id)) "
     "SELECT seq FROM head"
@@ -48,20 +47,6 @@ class NotInTransaction(RuntimeError):
     """`publish` outside a transaction: the change and its fact could part."""
 
 
-def subscribe(fact: type[F], handler: Callable[[Actor, F], None]) -> None:
-    """Call `handler(actor, fact)` inside the publishing transaction, for `fact` and its subclasses.
-
-    Registered in `AppConfig.ready()`; registering twice is the same as once.
-    """
-    handlers = _subscribers.setdefault(fact, [])
-    if handler not in handlers:
-        handlers.append(handler)
-
-
-def unsubscribe(fact: type[F], handler: Callable[[Actor, F], None]) -> None:
-    _subscribers.get(fact, []).remove(handler)
-
-
 def publish(actor: Actor, *facts: Fact) -> int:
     """Append `facts` to the actor's workspace's log; returns the last number given.
 
@@ -70,10 +55,10 @@ def publish(actor: Actor, *facts: Fact) -> int:
     """
     if not connection.in_atomic_block:
         raise NotInTransaction("publish() needs a transaction")
-    if not facts:
-        raise ValueError("publish() needs a fact")
+    if not 0 < len(facts) <= MOST_FACTS:
+        raise ValueError(f"publish() takes 1 to {MOST_FACTS} facts")
     for fact in facts:
-        _tell_subscribers(actor, fact)
+        tell_subscribers(actor, fact)
     seq = _append(actor, facts)
     sessions = {
         session_id: seq - behind
@@ -83,25 +68,6 @@ def publish(actor: Actor, *facts: Fact) -> int:
     # A lambda: Django's robust hooks log `func.__qualname__`, which a partial does not have.
     transaction.on_commit(lambda: nudge.committed(actor.workspace_id, seq, sessions), robust=True)
     return seq
-
-
-def revoke(
-    *, token_id: UUID | None = None, user_id: UUID | None = None, workspace_id: UUID | None = None
-) -> None:
-    """After the commit, close every live stream of that token, or of that user in that workspace.
-
-    Best effort and at once; streams also re-check their credential every 5 seconds by themselves.
-    """
-    transaction.on_commit(
-        lambda: nudge.revoked(token_id=token_id, user_id=user_id, workspace_id=workspace_id),
-        robust=True,
-    )
-
-
-def _tell_subscribers(actor: Actor, fact: Fact) -> None:
-    for kind in type(fact).__mro__:
-        for handler in _subscribers.get(kind, ()):
-            handler(actor, fact)
 
 
 def _append(actor: Actor, facts: tuple[Fact, ...]) -> int:
@@ -118,9 +84,14 @@ def _append(actor: Actor, facts: tuple[Fact, ...]) -> int:
     for place, fact in enumerate(facts, 1):
         values += (count - place, *_columns(fact))
     with connection.cursor() as cursor:
-        cursor.execute(_HEAD + ", ".join([_ROW] * count) + _TAIL, values)
+        cursor.execute(_statement(count), values)
         row = cursor.fetchone()
     return int(row[0])
+
+
+@cache
+def _statement(count: int) -> str:
+    return _HEAD + ", ".join([_ROW] * count) + _TAIL
 
 
 def _columns(fact: Fact) -> tuple[Any, ...]:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from apps.core.actor import Actor
     from apps.events.frames import Chunk
     from apps.events.http import Receive, Scope, Send
-    from apps.events.selectors import EventRow
+    from apps.events.log import EventRow
     from apps.events.stream import Subscription
     from apps.surfaces.kit import Credentials, Surface
 

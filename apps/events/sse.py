@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from apps.events.frames import Chunk
     from apps.events.http import Exchange
-    from apps.events.selectors import EventRow
+    from apps.events.log import EventRow
     from apps.events.stream import Subscription
 
 HEARTBEAT_SECONDS = 15.0

@@ -16,16 +16,16 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from apps.core.aio import db_call
-from apps.events import frames, selectors
+from apps.events import frames, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from apps.events.hub import Topic
-    from apps.events.selectors import EventRow
+    from apps.events.log import EventRow
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 QUEUE_FRAMES = 256
 QUEUE_BYTES = 1024 * 1024
@@ -246,7 +246,7 @@ class Subscription:
 
     async def _read_log(self, ready: list[Wire], upto: int) -> None:
         rows = await db_call(
-            selectors.log_after,
+            log.log_after,
             self.workspace_id,
             self.seen,
             upto=upto,
@@ -281,6 +281,9 @@ class Subscription:
         self.buffer = buffer
         if buffer is None or buffer.last <= self.token:
             return
+        # Every fact up to `bound` has been handed out, told or not: a client that comes back with
+        # this frame's number must not be taken for one that left before the stream began.
+        self.event_seq = max(self.event_seq, bound)
         key = (self.encoder.name, self.token, self.last_seq, self.event_seq, bound)
         made = buffer.wire.get(key)
         if made is None:
@@ -324,7 +327,7 @@ def pieces_of(row: EventRow, encoder: Encoder) -> Sequence[Any]:
         try:
             pieces = encoder.event(row)
         except Exception:
-            log.exception("event %s %d cannot be told in %s", row.name, row.seq, encoder.name)
+            logger.exception("event %s %d cannot be told in %s", row.name, row.seq, encoder.name)
             pieces = ()
         row.wire[key] = pieces
     return pieces

@@ -53,7 +53,7 @@ async def test_a_server_told_to_stop_sends_its_clients_elsewhere_at_once(actor: 
         port = probe.getsockname()[1]
     database = connection.settings_dict
     url = f"postgresql://{database['USER']}@/{database['NAME']}?host={database['HOST']}"
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-W", "ignore", "-c", SERVER, str(port)],
         env={**environment(), "DATABASE_URL": url},
     )

@@ -39,7 +39,7 @@ def test_a_server_that_restarted_while_we_were_idle_fails_nobody(pooled: Any) ->
     for c in held:
         pool.putconn(c)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])
+        cursor.execute("SELECT pg_terminate_backend(pid, 5000) FROM unnest(%s) AS pid", [pids])
     for _ in range(12):
         assert ask(pooled) not in pids
         pooled.close()
@@ -96,6 +96,6 @@ def test_a_dead_socket_is_seen_without_asking(transactional_db: None) -> None:
     with psycopg.connect(**params, autocommit=True) as one:
         assert is_alive(one)
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s)", [one.info.backend_pid])
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [one.info.backend_pid])
         threading.Event().wait(0.2)
         assert not is_alive(one)

@@ -10,7 +10,7 @@ import pytest
 from apps.core.actor import Actor
 from apps.core.aio import db_call
 from apps.core.ids import uuid7
-from apps.events import frames, nudge, selectors, services, stream
+from apps.events import frames, log, nudge, selectors, services, stream
 from apps.events import hub as hubs
 from apps.events.frames import split_seq, wire_seq
 from apps.events.hub import Hub, StreamClosed
@@ -73,8 +73,8 @@ async def test_two_hundred_readers_share_one_read_and_one_encoding(
     actor: Actor, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = []
-    real = selectors.log_after
-    monkeypatch.setattr(selectors, "log_after", lambda *a, **k: reads.append(a) or real(*a, **k))
+    real = log.log_after
+    monkeypatch.setattr(log, "log_after", lambda *a, **k: reads.append(a) or real(*a, **k))
     session = uuid7()
     subs = [
         await hub.subscribe(actor.workspace_id, Plain(), session_id=session) for _ in range(200)

@@ -268,6 +268,22 @@ async def test_a_server_that_stops_closes_its_sockets_with_1001_or_1012(actor: A
     assert (await closing(ws)).rcvd.code in {1001, 1012}
 
 
+async def test_a_peer_that_answers_no_ping_is_dropped_with_4408(actor: Actor) -> None:
+    rooms.ALLOWED.add("good")
+    with rooms.served(ws_ping_interval=0.2, ws_ping_timeout=0.4) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            f"GET /workspace/{actor.workspace_id}/?token=good HTTP/1.1\r\nHost: x\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        async with asyncio.timeout(10):
+            said = await reader.read()
+        writer.close()
+    assert b"\x89\x04" in said, "a ping"
+    assert (4408).to_bytes(2, "big") + b"heartbeat lost" in said
+
+
 def test_the_limits_are_those_of_the_contract() -> None:
     assert (sockets.FRAME_BYTES, sockets.FRAMES_A_MINUTE, sockets.BAD_IN_A_ROW) == (
         262_144,

@@ -1,0 +1,103 @@
+"""The log's rows, for the readers inside `events`. Others ask `selectors`, which take an Actor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Min
+
+from apps.events.models import Event, StreamHead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+    from uuid import UUID
+
+MOST_ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One fact as it stands in the log."""
+
+    seq: int
+    name: str
+    payload: dict[str, Any]
+    session_id: UUID | None
+    run_id: UUID | None
+    subject_type: str
+    subject_id: UUID | None
+    actor_kind: str
+    user_id: UUID | None
+    request_id: str
+    created_at: datetime
+    # Wire forms made once and shared by every socket that sends them; see `hub.py`.
+    wire: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+_COLUMNS = (
+    "seq",
+    "name",
+    "payload",
+    "session_id",
+    "run_id",
+    "subject_type",
+    "subject_id",
+    "actor_kind",
+    "user_id",
+    "request_id",
+    "created_at",
+)
+
+
+# A fact carries ids; what a stream tells of them is read with it, in one query for a batch of rows.
+# name -> fill(workspace_id, rows): adds to `row.payload` what the row's own app knows.
+_completers: dict[str, Callable[[UUID, list[EventRow]], None]] = {}
+
+
+def complete_with(name: str, fill: Callable[[UUID, list[EventRow]], None]) -> None:
+    """Have `fill` complete every batch of facts called `name` as it is read. From `ready()`."""
+    _completers[name] = fill
+
+
+def _completed(workspace_id: UUID, rows: list[EventRow]) -> list[EventRow]:
+    for name in {row.name for row in rows} & _completers.keys():
+        _completers[name](workspace_id, [row for row in rows if row.name == name])
+    return rows
+
+
+def log_after(
+    workspace_id: UUID,
+    seq: int,
+    *,
+    upto: int | None = None,
+    session_id: UUID | None = None,
+    limit: int = MOST_ROWS,
+) -> list[EventRow]:
+    """Rows with seq in (seq, upto], oldest first, at most `limit`."""
+    rows = Event.objects.filter(workspace_id=workspace_id, seq__gt=seq)
+    if upto is not None:
+        rows = rows.filter(seq__lte=upto)
+    if session_id is not None:
+        rows = rows.filter(session_id=session_id)
+    found = rows.order_by("seq").values_list(*_COLUMNS)[: min(limit, 10 * MOST_ROWS)]
+    return _completed(workspace_id, [EventRow(*row) for row in found])
+
+
+def heads(workspace_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """Workspace -> last number, for those that have one."""
+    found = StreamHead.objects.filter(workspace_id__in=list(workspace_ids))
+    return dict(found.values_list("workspace_id", "seq"))
+
+
+def oldest_kept(workspace_id: UUID) -> int:
+    """As `oldest`, for readers inside `events`."""
+    first = Event.objects.filter(workspace_id=workspace_id).aggregate(first=Min("seq"))["first"]
+    return int(first) if first is not None else heads([workspace_id]).get(workspace_id, 0) + 1
+
+
+def later_than(workspace_id: UUID, seq: int, session_id: UUID, most: int) -> int:
+    """How many facts of the session lie after `seq`, counted up to `most` + 1."""
+    rows = Event.objects.filter(workspace_id=workspace_id, session_id=session_id, seq__gt=seq)
+    return rows.order_by()[: most + 1].count()
