@@ -1,0 +1,56 @@
+"""The platform's own periodic jobs: declared in code, kept by operators."""
+
+from __future__ import annotations
+
+import pytest
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from polymux.embedded import periodic, watch
+from polymux.embedded.worker import known_jobs
+
+pytestmark = pytest.mark.django_db
+
+
+def test_every_declared_job_exists():
+    assert periodic.sync_periodic(known_jobs()) == []
+    assert PeriodicTask.objects.count() == len(periodic.PERIODIC)
+
+
+def test_what_an_operator_changed_stays_changed():
+    periodic.sync_periodic(known_jobs())
+    row = PeriodicTask.objects.get(task="conversations.end_idle_sessions")
+    slower, _ = IntervalSchedule.objects.get_or_create(every=10, period=IntervalSchedule.MINUTES)
+    row.interval, row.enabled = slower, False
+    row.save()
+    periodic.sync_periodic(known_jobs())
+    row.refresh_from_db()
+    assert (row.interval_id, row.enabled) == (slower.pk, False)
+
+
+def test_a_job_that_nobody_offers_is_left_out():
+    assert "events.compact" in periodic.sync_periodic({"platform.beat"})
+    assert [row.task for row in PeriodicTask.objects.all()] == ["platform.beat"]
+
+
+def test_the_first_run_makes_its_records_once():
+    from apps.workspaces.models import Workspace
+    from polymux.embedded import first_run
+
+    welcome = first_run.set_up()
+    assert welcome is not None
+    assert first_run.set_up() is None
+    assert Workspace.objects.count() == 1
+
+    lines = []
+    first_run.show(welcome, "http://127.0.0.1:7890", lines.append)
+    assert sum(welcome.password in line for line in lines) == 1
+    assert any("curl http://127.0.0.1:7890/v1/chat/completions" in line for line in lines)
+
+
+def test_a_sign_of_life_is_fresh_and_then_is_not():
+    from datetime import timedelta
+
+    assert not watch.is_fresh()
+    watch.record_heartbeat()
+    assert watch.is_fresh()
+    assert not watch.is_fresh(within=timedelta(0))
