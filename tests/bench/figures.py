@@ -133,16 +133,14 @@ async def turns(server: Server, stub: Stub, seconds: float = 5.0) -> list[Row]:
 
 # --- Tokens -----------------------------------------------------------------------------------
 async def _token_cost(server: Server, model: str, streams: int) -> float:
-    """Server CPU in µs for each token of `streams` streams at once."""
+    """Server CPU in µs for each of the 1000 tokens of `streams` streams at once."""
     clients = [await connect(server.port, server.token) for _ in range(streams)]
     before = server.cpu()
-    arrived = await asyncio.gather(
-        *(client.stream(CHAT, question(model, stream=True)) for client in clients)
-    )
+    await asyncio.gather(*(client.stream(CHAT, question(model, stream=True)) for client in clients))
     spent = server.cpu() - before
     for client in clients:
         client.close()
-    return spent * 1e6 / sum(len(times) for times in arrived)
+    return spent * 1e6 / (streams * 1000)
 
 
 async def _first_token(port: int, token: str, model: str, times: int) -> float:
@@ -156,9 +154,9 @@ async def _first_token(port: int, token: str, model: str, times: int) -> float:
 
 
 async def tokens(server: Server, stub: Stub) -> list[Row]:
-    await _token_cost(server, "burst", 2)
-    burst = middle([await _token_cost(server, "burst", 4) for _ in range(ROUNDS)])
-    paced = middle([await _token_cost(server, "paced", 8) for _ in range(ROUNDS)])
+    await _token_cost(server, "default/burst", 2)
+    burst = middle([await _token_cost(server, "default/burst", 4) for _ in range(ROUNDS)])
+    paced = middle([await _token_cost(server, "default/paced", 8) for _ in range(ROUNDS)])
     ours, direct = [], []
     for _ in range(ROUNDS):
         ours.append(await _first_token(server.port, server.token, "default", 20))
@@ -195,7 +193,7 @@ async def _gaps(port: int, token: str, model: str, streams: int) -> list[float]:
 async def streams(server: Server, stub: Stub, count: int = 300) -> list[Row]:
     floor = percentile(await _gaps(stub.port, "x", "tokens-160@20", count), 99) * 1000
     before, begun = server.cpu(), time.perf_counter()
-    gaps = await _gaps(server.port, server.token, "steady", count)
+    gaps = await _gaps(server.port, server.token, "default/steady", count)
     busy = (server.cpu() - before) / (time.perf_counter() - begun)
     p99 = percentile(gaps, 99) * 1000
     enough = len(gaps) >= count * 150

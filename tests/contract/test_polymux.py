@@ -49,7 +49,7 @@ def session(api):
     return api("POST", "/sessions", {}).json()
 
 
-def test_me(star):
+def test_a_person_sees_themselves_and_their_workspaces(star):
     assert_golden(star("GET", "/me"), "polymux/me.json")
 
 

@@ -49,6 +49,18 @@ class Module:
     def lines(self) -> list[str]:
         return self.text.splitlines()
 
+    def at_runtime(self) -> Iterator[ast.stmt | ast.expr | ast.AST]:
+        """Every node but those below `if TYPE_CHECKING`: a type costs no dependency."""
+        waiting: list[ast.AST] = [self.tree]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            only_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+            if only_types:
+                waiting.extend(node.orelse)  # type: ignore[attr-defined]
+            else:
+                waiting.extend(ast.iter_child_nodes(node))
+
     def at(self, node: ast.stmt | ast.expr) -> str:
         return f"{self.path.relative_to(ROOT)}:{node.lineno}"
 
