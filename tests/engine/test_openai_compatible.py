@@ -71,6 +71,55 @@ async def gone(stub):
 
 
 # --- What goes out ------------------------------------------------------------------------------
+WHOLE_BODY = {
+    "model": "m",
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "max_tokens": 77,
+    "stop": ["END"],
+    "seed": 3,
+    "response_format": {"type": "json_object"},
+    "tool_choice": "auto",
+    "tools": [
+        {
+            "type": "function",
+            "function": {
+                "name": "add",
+                "description": "adds",
+                "parameters": {"type": "object"},
+            },
+        }
+    ],
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Look"},
+                {
+                    "type": "image_url",
+                    "image_url": {"url": "https://x.test/a.png", "detail": "low"},
+                },
+            ],
+        },
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {
+                    "id": "c1",
+                    "type": "function",
+                    "function": {"name": "add", "arguments": '{"a": 1}'},
+                }
+            ],
+        },
+        {"role": "tool", "content": "2", "tool_call_id": "c1"},
+    ],
+}
+
+
 async def test_everything_we_can_say_is_sent_in_openais_form(stub, provider):
     tool = ToolSpec("add", "adds", {"type": "object"})
     messages = (
@@ -83,53 +132,7 @@ async def test_everything_we_can_say_is_sent_in_openais_form(stub, provider):
     await collect(provider, messages=messages, tools=(tool,), sampling=sampling)
     body = stub.requests[-1].body
     assert stub.requests[-1].headers["authorization"] == f"Bearer {KEY}"
-    assert body == {
-        "model": "m",
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "temperature": 0.5,
-        "top_p": 0.9,
-        "max_tokens": 77,
-        "stop": ["END"],
-        "seed": 3,
-        "response_format": {"type": "json_object"},
-        "tool_choice": "auto",
-        "tools": [
-            {
-                "type": "function",
-                "function": {
-                    "name": "add",
-                    "description": "adds",
-                    "parameters": {"type": "object"},
-                },
-            }
-        ],
-        "messages": [
-            {"role": "system", "content": "Be brief."},
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "Look"},
-                    {
-                        "type": "image_url",
-                        "image_url": {"url": "https://x.test/a.png", "detail": "low"},
-                    },
-                ],
-            },
-            {
-                "role": "assistant",
-                "content": None,
-                "tool_calls": [
-                    {
-                        "id": "c1",
-                        "type": "function",
-                        "function": {"name": "add", "arguments": '{"a": 1}'},
-                    }
-                ],
-            },
-            {"role": "tool", "content": "2", "tool_call_id": "c1"},
-        ],
-    }
+    assert body == WHOLE_BODY
 
 
 async def test_what_is_not_set_is_not_sent(stub, provider):

@@ -33,8 +33,9 @@ def test_without_an_endpoint_a_span_is_nothing():
     assert isinstance(span, tracing.NoSpan)
 
 
-def test_with_an_endpoint_each_step_is_a_span_without_content():
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+@pytest.fixture
+def collector():
+    """An OTLP endpoint: its URL and what was sent to it."""
     bodies = []
 
     class Collector(BaseHTTPRequestHandler):
@@ -48,19 +49,19 @@ def test_with_an_endpoint_each_step_is_a_span_without_content():
 
     with HTTPServer(("127.0.0.1", 0), Collector) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        endpoint = f"http://127.0.0.1:{server.server_port}"
-        subprocess.run(
-            [sys.executable, "-c", TURN],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-                "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
-            },
-            check=True,
-            timeout=60,
-        )
+        yield f"http://127.0.0.1:{server.server_port}", bodies
         server.shutdown()
+
+
+def test_with_an_endpoint_each_step_is_a_span_without_content(collector):
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    endpoint, bodies = collector
+    tracing_on = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+    }
+    code = [sys.executable, "-c", TURN]
+    subprocess.run(code, cwd=ROOT, env={**os.environ, **tracing_on}, check=True, timeout=60)
     sent = b"".join(bodies)
     for name in (b"invoke_agent", b"chat m0", b"execute_tool add", b"gen_ai.usage.input_tokens"):
         assert name in sent

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import ssl
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,14 +90,8 @@ async def test_a_silent_server_times_out():
         await _get(b"HTTP/1.1 200 OK\r\n", close=False)
 
 
-async def test_a_self_signed_certificate_is_refused(tmp_path):
-    import datetime as dt
-    import ssl
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
+def _self_signed(pem):
+    """Write a key and a certificate for localhost that nobody vouches for."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
@@ -107,7 +106,6 @@ async def test_a_self_signed_certificate_is_refused(tmp_path):
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    pem = tmp_path / "both.pem"
     pem.write_bytes(
         certificate.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(
@@ -116,6 +114,11 @@ async def test_a_self_signed_certificate_is_refused(tmp_path):
             serialization.NoEncryption(),
         )
     )
+
+
+async def test_a_self_signed_certificate_is_refused(tmp_path):
+    pem = tmp_path / "both.pem"
+    _self_signed(pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
 
