@@ -54,6 +54,7 @@ def live_urls() -> list[URLPattern]:
         path("live/new/", inside(new_session), name="live_new"),
         path("live/<str:session_id>/", inside(live_session), name="live_session"),
         path("live/<str:session_id>/ticket/", inside(give_ticket), name="live_ticket"),
+        path("live/<str:session_id>/decide/", inside(decide), name="live_decide"),
     ]
 
 
@@ -89,6 +90,26 @@ def give_ticket(request: HttpRequest, session_id: str) -> HttpResponse:
     except DomainError as error:
         return JsonResponse({"error": error.message, "code": error.code}, status=409)
     return JsonResponse({"token": token})  # `admin_view` forbids to store it
+
+
+@require_POST
+def decide(request: HttpRequest, session_id: str) -> HttpResponse:
+    """Approve or reject what a turn waits for. Not over the socket, so that it bears a name."""
+    if not request.user.has_perm(MAY_ACT):
+        raise PermissionDenied
+    from apps.conversations.services import decide_pending
+
+    session = _session(request, session_id)
+    approval_id = id_in(request.POST.get("approval", ""))
+    approved = request.POST.get("approved") == "1"
+    if approval_id is None:
+        raise Http404
+    try:
+        actor = operator_actor(request, session.workspace_id)
+        decide_pending(actor, session.pk, approval_id, approved=approved)
+    except DomainError as error:
+        return JsonResponse({"error": error.message, "code": error.code}, status=409)
+    return JsonResponse({"approved": approved})
 
 
 @transaction.atomic

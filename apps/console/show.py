@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django.urls import NoReverseMatch, reverse
@@ -12,7 +13,7 @@ from django.utils.http import urlencode
 from apps.core.ids import session_wire_id, wire_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from uuid import UUID
 
     from django.db.models import Model, QuerySet
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 COUNT_CAP = 1_000
 TEXT_CAP = 20_000
 NOTHING = "–"  # noqa: RUF001  (what an empty cell shows)
+
+
+def once(cell: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Ask for a cell's value once per row: a detail page asks five times."""
+    kept = f"_shown_{cell.__name__}"
+
+    @wraps(cell)
+    def shown(self: Any, row: Any) -> Any:
+        if kept not in row.__dict__:
+            row.__dict__[kept] = cell(self, row)
+        return row.__dict__[kept]
+
+    return shown
 
 
 def usd(micros: int | None) -> str:

@@ -105,6 +105,7 @@ class WorkspaceAdmin(ReadOnlyAdmin):
         )
 
     @display(description="Children")
+    @show.once
     def children_links(self, row: Workspace) -> str | SafeString:
         children = list(row.children.order_by("name")[:50])
         if not children:
@@ -114,6 +115,7 @@ class WorkspaceAdmin(ReadOnlyAdmin):
         )
 
     @display(description="Belongs to it")
+    @show.once
     def parts(self, row: Workspace) -> SafeString:
         pairs = []
         for label, model, words in _PARTS:

@@ -68,13 +68,18 @@ async function connect() {
   });
 }
 
-async function fetchTicket() {
-  const answer = await fetch(page.dataset.ticket, {
+async function post(url, fields = {}) {
+  const answer = await fetch(url, {
     method: "POST",
+    body: new URLSearchParams(fields),
     headers: { "X-CSRFToken": form.elements.csrfmiddlewaretoken.value },
     credentials: "same-origin",
   });
-  const body = await answer.json().catch(() => ({}));
+  return [answer, await answer.json().catch(() => ({}))];
+}
+
+async function fetchTicket() {
+  const [answer, body] = await post(page.dataset.ticket);
   if (!answer.ok) {
     fail(body.error || `The console refused a ticket (${answer.status}).`);
     over = answer.status < 500 && answer.status !== 429;
@@ -256,8 +261,13 @@ function decision(id, label, approved) {
   button.type = "button";
   button.className = approved ? "console-button console-primary" : "console-button";
   button.textContent = label;
-  button.addEventListener("click", () => {
-    if (send("approval_provided", { msg_id: id, approved })) forget(id);
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    // Over HTTP and not the socket: the decision is made in the operator's name.
+    const [answer, body] = await post(page.dataset.decide, { approval: id, approved: approved ? "1" : "0" });
+    if (answer.ok) forget(id);
+    else fail(body.error || `The console refused (${answer.status}).`);
+    button.disabled = false;
   });
   return button;
 }

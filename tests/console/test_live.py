@@ -100,3 +100,20 @@ def test_an_agent_of_another_workspace_cannot_be_chosen(console, world, borealis
     form = {"workspace": str(world.workspace.pk), "agent": str(foreign.pk), "title": "Trying it"}
     assert console.post(reverse("admin:live_new"), form).status_code == 200
     assert not Session.unscoped.filter(title="Trying it").exists()
+
+
+def test_a_decision_on_the_live_page_bears_the_operators_name(
+    console, operator, world, recording_queue
+):
+    session = world.session(status="waiting")
+    approval = world.approval(session_id=session.pk)
+    run = world.run(session, status="waiting", waiting_for=approval.pk)
+    approval.subject_id = run.pk
+    approval.save()
+    url = reverse("admin:live_decide", args=[session.pk])
+    assert console.post(url, {"approval": str(approval.pk), "approved": "1"}).status_code == 200
+    approval.refresh_from_db()
+    assert (approval.status, approval.decided_by_id) == ("approved", operator.pk)
+    again = console.post(url, {"approval": str(approval.pk), "approved": "0"})
+    assert again.status_code == 409
+    assert again.json()["error"]

@@ -160,6 +160,13 @@ def test_a_list_asks_as_much_for_fifty_rows_as_for_one(
         console.get(url)
 
 
+def test_a_workspaces_page_asks_each_count_once(console, world, django_assert_max_num_queries):
+    url = reverse("admin:workspaces_workspace_change", args=[world.workspace.pk])
+    console.get(url)
+    with django_assert_max_num_queries(18):
+        console.get(url)
+
+
 def _add(world, count, *, start):
     for number in range(start, start + count):
         run = world.run(world.session())
