@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +22,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_RESULT = 1_000_000  # characters of a tool's result that a model is sent
+MAX_ID = 100
+MAX_DEPTH = 64
+
+
+def storable(value: Any, depth: int = 0) -> Any:
+    """`value` as PostgreSQL's JSON can hold it: no NUL, no lone surrogate, no NaN, not too deep.
+
+    A model or a tool may say any of these, and a step that cannot be journaled would never end.
+    """
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict | list | tuple) and depth >= MAX_DEPTH:
+        return "[nested too deep]"
+    if isinstance(value, dict):
+        return {storable(str(key)): storable(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item, depth + 1) for item in value]
+    return value
 
 
 class Watch:
@@ -69,6 +90,7 @@ async def answer_call(ports: Ports, call: ToolCall, key: str, known: Collection[
     began = ports.clock.monotonic()
     ports.listener.call_started(call)
     result = refusal or await _run(ports, call, key)
+    result = replace(result, content=storable(result.content), data=storable(result.data))
     if len(result.content) > MAX_RESULT:
         result = replace(result, content=result.content[:MAX_RESULT] + "\n[… cut]")
     ports.listener.call_ended(call, result, ports.clock.monotonic() - began)
@@ -80,7 +102,7 @@ async def _refusal(
 ) -> ToolResult | None:
     """Why the call is not made, as an error for the model; None when it may be."""
     if call.name not in known:
-        return ToolResult(f"There is no tool called {call.name!r}.", is_error=True)
+        return ToolResult(f"There is no tool called {call.name[:MAX_ID]!r}.", is_error=True)
     if call.error:
         return ToolResult(call.error, is_error=True)
     verdict = await ports.gate.may(call, key=key)
@@ -107,12 +129,14 @@ async def _run(ports: Ports, call: ToolCall, key: str) -> ToolResult:
 
 
 def unique_ids(calls: Iterable[ToolCall], state: TurnState) -> tuple[ToolCall, ...]:
-    """The calls of one reply, each with an id that no other call of the conversation has."""
+    """The calls of one reply as they are journaled, each with an id of its own in the conversation."""
     taken = {call.id for message in state.messages for call in message.tool_calls}
     result = []
     for place, call in enumerate(calls):
-        if not call.id or call.id in taken:
-            call = replace(call, id=f"call_{state.steps + 1}_{place}")  # noqa: PLW2901
-        taken.add(call.id)
-        result.append(call)
+        known = storable(call.id)
+        if not known or known in taken or len(known) > MAX_ID:
+            known = f"call_{state.steps + 1}_{place}"
+        taken.add(known)
+        name, arguments = storable(call.name), storable(call.arguments)
+        result.append(replace(call, id=known, name=name, arguments=arguments))
     return tuple(result)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from apps.engine import tracing
+from apps.engine.calls import storable
 from apps.engine.history import estimate, text_tokens, trim
 from apps.engine.ports import (
     RETRYABLE,
@@ -127,6 +128,8 @@ async def _listen(turn: Turn, reply: Reply) -> None:
                 async for event in events:
                     if isinstance(event, TextDelta):
                         text = event.text
+                        if "\0" in text or not text.isascii():
+                            text = storable(text)
                         if text:
                             hear(text if parts else reply.prefix + text)
                             parts.append(text)

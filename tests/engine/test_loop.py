@@ -8,6 +8,7 @@ from itertools import product
 
 import pytest
 
+from apps.engine.calls import storable
 from apps.engine.ports import (
     Denied,
     Ending,
@@ -24,8 +25,6 @@ from apps.engine.ports import (
 )
 from apps.engine.providers.scripted import Line
 from tests.engine.world import Crash, Gate, Journal, Toolbox, World, asks
-
-pytestmark = pytest.mark.asyncio
 
 
 async def test_a_plain_chat_is_one_begin_and_one_record_with_the_outcome():
@@ -155,6 +154,27 @@ async def test_a_forced_tool_is_forced_once():
     await world.run(sampling=Sampling(tool_choice="required"))
     choices = [request.sampling.tool_choice for request in world.providers[0].requests]
     assert choices == ["required", None]
+
+
+async def test_what_a_database_cannot_hold_is_taken_out_before_it_is_journaled():
+    odd = ToolCall("i" * 500, "a\0", {"x": float("nan"), "y": ["\0b", "\ud800", 1.5]})
+    world = World((Line(("a\0b", "\ud800", "ü"), calls=(odd,)), Line(("done",))))
+    world.toolbox = Toolbox(a=ToolResult("r\0", data={"k\0": float("inf")}))
+    outcome = await world.run()
+    assert outcome.text == "ab?ü\n\ndone" == world.heard
+    call = world.journal.steps[0].output["calls"][0]
+    assert call["arguments"] == {"x": None, "y": ["b", "?", 1.5]}
+    assert (call["name"], len(call["id"]) < 100) == ("a", True)
+    assert world.journal.steps[1].output["content"] == "r"
+    assert world.journal.steps[1].output["data"] == {"k": None}
+
+
+def test_what_is_nested_too_deep_is_cut():
+    deep = value = []
+    for _ in range(500):
+        value.append([])
+        value = value[0]
+    assert "too deep" in str(storable(deep))
 
 
 # --- Cancellation -----------------------------------------------------------------------------
