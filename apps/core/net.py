@@ -177,7 +177,7 @@ def _parsed(url: str) -> httpx.URL:
         raise OutboundRefused("This is not a URL we request.") from None
     if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.userinfo:
         raise OutboundRefused("Only plain http and https URLs are requested.")
-    if len(parsed.host) > MAX_HOST or parsed.port == 0:
+    if len(parsed.host) > MAX_HOST or not 0 < (parsed.port or 80) < 65_536 or parsed.port == 0:
         raise OutboundRefused("This is not a URL we request.")
     return parsed
 
