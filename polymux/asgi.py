@@ -80,10 +80,12 @@ class Router:
         path, method = scope["path"], scope["method"]
         if path in HEALTH:
             return self._load(HEALTH[path])
-        for verb, pattern, name in self._streams:
-            if verb == method and pattern.fullmatch(path):
+        fits = [(verb, name) for verb, pattern, name in self._streams if pattern.fullmatch(path)]
+        for verb, name in fits:
+            if verb == method:
                 return self._load(name)
-        return self._bridge
+        # A preflight is Django's: its CORS middleware answers for every path.
+        return _wrong_method if fits and method != "OPTIONS" else self._bridge
 
     def _socket(self, scope: Scope) -> Any:
         for pattern, name in self._sockets:
@@ -132,6 +134,7 @@ class Router:
     async def _stop(self) -> None:
         await self.begin_shutdown()
         await _drain_runs()
+        await _hang_up()
         self._bridge.close()
         self._loop = None
         aio.adopt_loop(None)
@@ -139,16 +142,36 @@ class Router:
 
 async def _drain_runs() -> None:
     """Let the turns of this process reach their next resting place (their leases do the rest)."""
-    try:
-        from apps.runs.runner import drain
-    except ImportError as error:
-        if error.name not in {"apps.runs", "apps.runs.runner"}:
-            log.exception("runs cannot be drained")
-        return
+    from apps.runs.runner import drain
+
     try:
         await drain()
     except Exception:
         log.exception("draining runs failed; their leases will expire")
+
+
+async def _hang_up() -> None:
+    """Close what turns leave open for the next one: connections to providers and MCP servers."""
+    from apps.engine.providers.openai_compatible import close_client
+    from apps.formations import mcp
+
+    for close in (close_client, mcp.close_all):
+        try:
+            await close()
+        except Exception:
+            log.exception("%s failed at shutdown", close.__name__)
+
+
+async def _wrong_method(scope: Scope, receive: Receive, send: Send) -> None:
+    """A streaming route asked with another method: 405 in its surface's words."""
+    from apps.core.errors import MethodNotAllowed
+    from apps.events.http import send_reply
+    from apps.surfaces import kit, prefixes
+
+    seen = kit.from_scope(scope)
+    await send_reply(
+        send, prefixes.surface_of(seen.path, seen.method).answer(MethodNotAllowed(), seen)
+    )
 
 
 def _before_shutdown(loop: asyncio.AbstractEventLoop | None, begin: Any) -> None:

@@ -117,6 +117,7 @@ ASGI_APPLICATION = "polymux.asgi.application"
 APPEND_SLASH = False
 AUTH_USER_MODEL = "accounts.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTHENTICATION_BACKENDS = ["apps.accounts.backends.EmailBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -167,14 +168,14 @@ def _database(url: str) -> dict[str, object]:
     except ValueError:
         raise env.BadSetting("DATABASE_URL", "the port is not a number") from None
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "polymux.postgres",
         "NAME": unquote(parts.path.lstrip("/")) or "polymux",
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or "") or env.text("POSTGRES_PASSWORD"),
         "HOST": query.pop("host", None) or parts.hostname or "",
         "PORT": str(port or ""),
         "CONN_MAX_AGE": 0,
-        "CONN_HEALTH_CHECKS": True,
+        "CONN_HEALTH_CHECKS": False,  # `polymux.postgres` looks without asking
         "OPTIONS": {
             "pool": {
                 "min_size": 0,
@@ -197,7 +198,10 @@ if REDIS_URL:
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [REDIS_URL], "prefix": "polymux"},
+            "CONFIG": {
+                "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 2}],
+                "prefix": "polymux",
+            },
         }
     }
 else:
@@ -249,9 +253,13 @@ MAX_UPLOAD_BYTES = env.number("POLYMUX_MAX_UPLOAD_BYTES", 100 * 1024 * 1024, low
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 RATE_READ_PER_MIN = env.number("POLYMUX_RATE_READ", 60, low=1)
 RATE_WRITE_PER_MIN = env.number("POLYMUX_RATE_WRITE", 30, low=1)
+RATE_MOLECULE_PER_MIN = env.number("RATE_LIMIT", 600, low=1)
+# Where rate windows are counted without Redis: `memory` (one process) or `postgres` (several).
+RATE_STORE = env.text("POLYMUX_RATE_STORE", "memory")
 RATE_CHAT_PER_MIN = env.number("POLYMUX_RATE_CHAT", 600, low=1)
 MAX_ACTIVE_SESSIONS = env.number("POLYMUX_MAX_ACTIVE_SESSIONS", 10, low=1)
 SESSION_IDLE_MINUTES = env.number("POLYMUX_SESSION_IDLE_MINUTES", 30, low=1)
+EVENT_RETENTION_DAYS = env.number("POLYMUX_EVENT_RETENTION_DAYS", 30, low=1)
 LEASE_SECONDS = env.number("POLYMUX_LEASE_SECONDS", 30, low=2, high=3600)
 MAX_CONCURRENT_RUNS = env.number("POLYMUX_MAX_CONCURRENT_RUNS", 500, low=1)
 

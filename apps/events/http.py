@@ -16,11 +16,12 @@ from django.conf import settings
 
 from apps.core.errors import TooLarge
 from apps.surfaces import kit
+from apps.surfaces.kit import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
-    from apps.surfaces.kit import Credentials, Reply, Surface
+    from apps.surfaces.kit import Credentials, Surface
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -37,6 +38,19 @@ def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [
         (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
     ]
+
+
+def cors_headers(seen: Credentials) -> dict[str, str]:
+    """What lets a listed origin's page read a streamed answer. Django's middleware does it elsewhere."""
+    origin = seen.headers.get("origin", "")
+    if origin not in settings.CORS_ALLOWED_ORIGINS:
+        return {}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Expose-Headers": ", ".join(settings.CORS_EXPOSE_HEADERS),
+        "Vary": "Origin",
+    }
 
 
 def declared_length(scope: Scope) -> int | None:
@@ -103,9 +117,9 @@ class Exchange:
 
     async def start(self, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         self.started = True
-        await self._send(
-            {"type": "http.response.start", "status": status, "headers": raw_headers(headers or {})}
-        )
+        every = {**(headers or {}), **cors_headers(self.seen)}
+        start = {"type": "http.response.start", "status": status, "headers": raw_headers(every)}
+        await self._send(start)
 
     async def write(self, data: bytes) -> None:
         """Send a piece; waits while the client does not keep up."""
@@ -121,7 +135,8 @@ class Exchange:
     async def reply(self, reply: Reply) -> None:
         """A whole answer instead of a stream."""
         self.started = True
-        await send_reply(self._send, reply)
+        headers = {**reply.headers, **cors_headers(self.seen)}
+        await send_reply(self._send, Reply(reply.status, headers, reply.body))
 
     async def watch(self, responder: asyncio.Task[Any]) -> None:
         """Wait for the disconnect, then tell and cancel. Runs beside the responder."""

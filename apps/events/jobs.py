@@ -14,5 +14,5 @@ MOST_BATCHES = 200
 @shared_task(name="events.compact")
 def compact(*, batch: int = BATCH, batches: int = MOST_BATCHES) -> int:
     """Delete facts older than EVENT_RETENTION_DAYS (default 30; 0 keeps all); returns how many."""
-    days = getattr(settings, "EVENT_RETENTION_DAYS", 30)
+    days = settings.EVENT_RETENTION_DAYS
     return remove_older(days, batch=batch, batches=batches) if days > 0 else 0

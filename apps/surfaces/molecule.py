@@ -75,7 +75,7 @@ class Molecule(Surface):
         self, caller: Caller | None, credentials: Credentials, *, route: str = "", bucket: str = ""
     ) -> dict[str, str]:
         """600 requests a minute and address, before the login."""
-        limit = int(getattr(settings, "RATE_MOLECULE_PER_MIN", PER_MINUTE))
+        limit = settings.RATE_MOLECULE_PER_MIN
         state = ratewindow.hit(f"molecule:{credentials.ip}", limit)
         headers = {
             "X-RateLimit-Limit": str(state.limit),

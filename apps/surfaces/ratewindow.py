@@ -141,7 +141,7 @@ def store() -> Store:
     memory = MemoryStore()
     if settings.REDIS_URL:
         return RedisStore(settings.REDIS_URL, memory)
-    if getattr(settings, "RATE_STORE", "memory") == "postgres":
+    if settings.RATE_STORE == "postgres":
         return PostgresStore()
     return memory
 

@@ -25,6 +25,7 @@ PERIODIC = [
     Periodic("Hand on runs whose worker died", "runs.sweep_leases", 5),
     Periodic("Wake queued runs", "runs.wake_queued", 5),
     Periodic("End idle sessions", "conversations.end_idle_sessions", 60),
+    Periodic("Expire overdue approvals", "approvals.expire_overdue", 10),
     Periodic("Forget spent limits and replies", "surfaces.forget_expired", 600),
     Periodic("Compact the event log", "events.compact", 3600),
 ]
