@@ -75,6 +75,7 @@ def nowhere(treasure: Treasure) -> Treasure:
 KINDS: dict[str, Callable[[Treasure], str]] = {
     "workspace_id": lambda t: wire_id("ws", t.workspace),
     "session_id": lambda t: session_wire_id(t.workspace, t.session),
+    "other_session_id": lambda t: session_wire_id(t.workspace, t.other_session),
     "message_id": lambda t: str(t.message),
     "file_id": lambda t: wire_id("file", t.file),
     "token_id": lambda t: wire_id("tok", t.token),
