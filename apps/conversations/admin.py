@@ -41,12 +41,15 @@ class MessageInline(ReadOnlyInline):
 
     model = Message
     fk_name = "session"
-    fields = ("created_at", "role", "words", "state", "run")
-    readonly_fields = ("words",)
+    fields = ("opened", "role", "words", "state", "run")
     ordering = ("-created_at", "-id")
 
     def get_queryset(self, request: Any) -> Any:
         return super().get_queryset(request).select_related("run").defer("parts", "run__input")
+
+    @display(description="When")
+    def opened(self, row: Message) -> str | SafeString:
+        return show.row_link(row, f"{row.created_at:%Y-%m-%d %H:%M:%S}")
 
     @display(description="Content")
     def words(self, row: Message) -> str:

@@ -101,7 +101,12 @@ class ChatRuns:
         waits = outcome.ending is Ending.WAITING or rest.waiting_for is not None
         if not waits:
             rest.facts += _keep_reply(hold, outcome)
-        rest.facts += _settle_session(hold, outcome, waits=waits)
+        status = _settle_session(hold, outcome, waits=waits)
+        if status:
+            rest.facts.append(
+                SessionChanged(session_id=_session_of(hold), status=status, changed=("status",))
+            )
+        rest.wakes_next = status == SessionStatus.RUNNING
         return rest
 
 
@@ -213,16 +218,14 @@ _SETTLE = """UPDATE conversations_session AS s SET tokens_used = tokens_used + %
  WHERE workspace_id = %(workspace)s AND id = %(session)s RETURNING status"""
 
 
-def _settle_session(hold: Hold, outcome: Outcome, *, waits: bool) -> list[Fact]:
+def _settle_session(hold: Hold, outcome: Outcome, *, waits: bool) -> str:
     """Idle, waiting, paused by a spent budget, or running on with the message that interrupted."""
     used = outcome.usage.tokens_in + outcome.usage.tokens_out
     rest = SessionStatus.PAUSED if outcome.ending is Ending.BUDGET else SessionStatus.WAITING
     values = {"used": used, "waits": waits, "rest": rest}
     where = {"workspace": hold.workspace_id, "session": hold.session_id}
     rows = execute(_SETTLE, values | where)
-    if not rows:
-        return []
-    return [SessionChanged(session_id=_session_of(hold), status=rows[0][0], changed=("status",))]
+    return rows[0][0] if rows else ""
 
 
 def _ask_for_more(actor: Actor, hold: Hold) -> UUID | None:

@@ -43,9 +43,12 @@ class StepInline(ReadOnlyInline):
     model = Step
     fk_name = "run"
     verbose_name_plural = "journal"
-    fields = ("index", "kind", "name", "status", "tokens", "cost", "took")
-    readonly_fields = ("tokens", "cost", "took")
+    fields = ("number", "kind", "name", "status", "tokens", "cost", "took")
     ordering = ("index",)
+
+    @display(description="Step")
+    def number(self, row: Step) -> str | SafeString:
+        return show.row_link(row, f"step {row.index}")
 
     def get_queryset(self, request: Any) -> Any:
         return super().get_queryset(request).defer("input", "output")

@@ -33,15 +33,15 @@ _HELD = "workspace_id = %s AND id = %s AND status = 'running' AND lease_owner = 
 _BEGIN = f"""UPDATE runs_run SET lease_until = now() + make_interval(secs => %s),
        reserved_tokens = %s, reserved_cost_micros = %s, reserved_tool_calls = %s
  WHERE {_HELD} RETURNING cancel_requested_at IS NOT NULL"""  # noqa: S608
-_STEP = f"""UPDATE runs_run SET steps = %s, tokens_in = tokens_in + %s, tokens_out = tokens_out + %s,
-       cost_micros = cost_micros + %s, tool_calls = tool_calls + %s, reserved_tokens = 0,
-       reserved_cost_micros = 0, reserved_tool_calls = 0 WHERE {_HELD}
-RETURNING tokens_in, tokens_out, cost_micros"""  # noqa: S608
-_REST = f"""UPDATE runs_run SET status = %s, model = %s, error_code = %s, error_message = %s,
-       waiting_for = %s, lease_owner = '', lease_until = NULL, reserved_tokens = 0,
-       reserved_cost_micros = 0, reserved_tool_calls = 0,
-       finished_at = CASE WHEN %s THEN now() ELSE NULL END WHERE {_HELD}
-RETURNING tokens_in, tokens_out, cost_micros"""  # noqa: S608
+_SPEND = """steps = %s, tokens_in = tokens_in + %s, tokens_out = tokens_out + %s,
+       cost_micros = cost_micros + %s, tool_calls = tool_calls + %s"""
+_UNRESERVE = "reserved_tokens = 0, reserved_cost_micros = 0, reserved_tool_calls = 0"
+_RESTS = """status = %s, model = %s, error_code = %s, error_message = %s, waiting_for = %s,
+       lease_owner = '', lease_until = NULL, finished_at = CASE WHEN %s THEN now() END"""
+_TOTALS = "RETURNING tokens_in, tokens_out, cost_micros"
+_STEP = f"UPDATE runs_run SET {_SPEND}, {_UNRESERVE} WHERE {_HELD} {_TOTALS}"  # noqa: S608
+_REST = f"UPDATE runs_run SET {_RESTS}, {_UNRESERVE} WHERE {_HELD} {_TOTALS}"  # noqa: S608
+_LAST = f"UPDATE runs_run SET {_SPEND}, {_RESTS}, {_UNRESERVE} WHERE {_HELD} {_TOTALS}"  # noqa: S608
 
 STATUS_OF = {
     Ending.DONE: RunStatus.SUCCEEDED,
@@ -93,17 +93,21 @@ class RunJournal:
     @transaction.atomic
     def _record(self, step: StepRecord, outcome: Outcome | None) -> None:
         tool_calls = 1 if step.kind == "tool" else 0
-        spent = [step.usage.tokens_in, step.usage.tokens_out, step.cost_micros, tool_calls]
-        if not execute(_STEP, [step.index, *spent, *self._held]):
-            raise LeaseLost
+        spent = [
+            step.index,
+            step.usage.tokens_in,
+            step.usage.tokens_out,
+            step.cost_micros,
+            tool_calls,
+        ]
+        facts = self._facts_of(step)
+        if outcome is None:
+            self._write(_STEP, spent)
+        else:
+            facts += self._rest(outcome, _LAST, spent)
         insert(self._step_row(step))
         real = Spend(step.usage.tokens_in + step.usage.tokens_out, step.cost_micros, tool_calls)
-        if self.reserved != Spend():
-            budgets.settle(self.hold, self.reserved, real)
-            self.reserved = Spend()
-        facts = self._facts_of(step)
-        if outcome is not None:
-            facts += self._rest(outcome)
+        self._settle(real)
         if facts:
             publish(self.actor, *facts)
 
@@ -111,9 +115,22 @@ class RunJournal:
     def _close(self, outcome: Outcome) -> None:
         if outcome.ending is Ending.LEASE_LOST:
             return
-        budgets.settle(self.hold, self.reserved, Spend())
-        self.reserved = Spend()
-        publish(self.actor, *self._rest(outcome))
+        facts = self._rest(outcome, _REST, [])
+        self._settle(Spend())
+        publish(self.actor, *facts)
+
+    def _settle(self, real: Spend) -> None:
+        """Replace the promise; without one no budget covers this run."""
+        if self.reserved != Spend():
+            budgets.settle(self.hold, self.reserved, real)
+            self.reserved = Spend()
+
+    def _write(self, statement: str, values: list[Any]) -> tuple[Any, ...]:
+        """One update under the lease; the run's totals. LeaseLost when it is no longer ours."""
+        rows = execute(statement, [*values, *self._held])
+        if not rows:
+            raise LeaseLost
+        return rows[0]
 
     def _step_row(self, step: StepRecord) -> Step:
         ended = timezone.now()
@@ -135,7 +152,7 @@ class RunJournal:
             finished_at=ended,
         )
 
-    def _rest(self, outcome: Outcome) -> list[Fact]:
+    def _rest(self, outcome: Outcome, statement: str, spent: list[Any]) -> list[Fact]:
         """End or rest the run, let its kind do its part, and say what happened."""
         rest = handler_of(self.hold.kind).rested(self.actor, self.hold, outcome)
         status, waiting_for = STATUS_OF[outcome.ending], rest.waiting_for
@@ -145,15 +162,11 @@ class RunJournal:
             status = RunStatus.WAITING
         ends = status != RunStatus.WAITING
         code = outcome.code or ("budget_exceeded" if outcome.ending is Ending.BUDGET else "")
-        rows = execute(
-            _REST,
-            [status, outcome.model, code, outcome.message[:1000], waiting_for, ends, *self._held],
-        )
-        if not rows:
-            raise LeaseLost
-        if ends and self.hold.session_id:
+        said = [status, outcome.model, code, outcome.message[:1000], waiting_for, ends]
+        totals = self._write(statement, spent + said)
+        if ends and rest.wakes_next and self.hold.session_id:
             wake_next(self.hold.workspace_id, self.hold.session_id)
-        return [*rest.facts, self._rest_fact(status, waiting_for, outcome, code, rows[0])]
+        return [*rest.facts, self._rest_fact(status, waiting_for, outcome, code, totals)]
 
     def _rest_fact(
         self, status: str, waiting_for: Any, outcome: Outcome, code: str, totals: tuple[Any, ...]

@@ -42,10 +42,15 @@ class Plan:
 
 @dataclass(slots=True)
 class Rest:
-    """What coming to rest changed above: facts to publish, and what a refused budget waits for."""
+    """What coming to rest changed above.
+
+    `facts` to publish; `waiting_for`: the approval a refused budget waits for; `wakes_next`: the
+    session may have a queued turn to go on with.
+    """
 
     facts: list[Fact] = field(default_factory=list)
     waiting_for: UUID | None = None
+    wakes_next: bool = True
 
 
 class RunKindHandler(Protocol):

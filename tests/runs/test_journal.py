@@ -172,5 +172,5 @@ def test_a_plain_turn_costs_few_statements(held, count_queries):
     _, journal = held
     with count_queries(4):  # savepoint-free: begin, budgets, lease, commit
         journal._begin(Spend(tokens=10))
-    with count_queries(6):  # begin, run, step, rest, events, commit
+    with count_queries(5):  # begin, run, step, events, commit
         journal._record(model_step(), done())
