@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.db.models import Count, F, Max, Min, Q, Sum
 from django.db.models.functions import TruncDay, TruncHour
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
 
 from apps.approvals.models import Approval
 from apps.console.filters import uuid_floor
@@ -102,9 +102,11 @@ def pending_approvals() -> int:
     return Approval.unscoped.filter(status="pending").count()
 
 
-def scheduler_beat() -> datetime | None:
-    """When the scheduler last sent a job: the platform's pulse."""
-    return PeriodicTask.objects.filter(enabled=True).aggregate(last=Max("last_run_at"))["last"]
+def last_heartbeat() -> datetime | None:
+    """When a worker last did the job that the scheduler sends it: both of them live."""
+    heartbeats = apps.get_model("embedded", "Heartbeat")  # by name: apps do not know the project
+    last: datetime | None = heartbeats.objects.aggregate(last=Max("at"))["last"]
+    return last
 
 
 def _runs_since(moment: datetime) -> Any:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 KEEP_SECONDS = 5.0
 MODELS = 12
+PULSE_SECONDS = 90.0
 log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _kept: tuple[float, dict[str, Any]] | None = None
@@ -104,7 +105,7 @@ def _count() -> dict[str, Any]:
     hours = counts.runs_per_hour(now)
     days = counts.spending_per_day(now)
     queue = counts.queue_now(now)
-    beat = counts.scheduler_beat()
+    beat = counts.last_heartbeat()
     return {
         "cards": [
             _sessions_card(by_status),
@@ -180,7 +181,7 @@ def _workers(queue: counts.Queue, beat: datetime | None, now: datetime) -> dict[
         "running": queue.running,
         "lapsed": queue.lapsed,
         "beat": show.duration(silent) if silent is not None else "",
-        "healthy": silent is not None and silent < 300 and not queue.lapsed,
+        "healthy": silent is not None and silent < PULSE_SECONDS and not queue.lapsed,
     }
 
 

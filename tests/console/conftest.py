@@ -48,7 +48,7 @@ def operator(db):
 def console(operator):
     """Olga's browser: a logged-in superuser."""
     client = Client()
-    client.force_login(operator, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(operator)
     return client
 
 

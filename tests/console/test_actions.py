@@ -127,7 +127,7 @@ def test_a_periodic_job_is_switched_off_with_a_reason(console, world):
 
 def test_an_action_without_a_csrf_token_is_refused(operator, world):
     strict = Client(enforce_csrf_checks=True)
-    strict.force_login(operator, backend="django.contrib.auth.backends.ModelBackend")
+    strict.force_login(operator)
     token = world.token()
     answer = strict.post(
         reverse("admin:workspaces_apitoken_revoke", args=[token.pk]), {"reason": WHY}

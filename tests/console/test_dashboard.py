@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+from django.apps import apps
 from django.contrib.auth.models import Permission
 from django.core.paginator import Paginator
 from django.db import connection
@@ -93,7 +95,7 @@ def test_rows_made_since_a_moment_are_a_range_of_the_key():
 def test_staff_without_the_right_see_no_figures(client, world):
     world.session(title="Not for you")
     watcher = User.objects.create_user("wanda@example.org", "x" * 12, is_staff=True)
-    client.force_login(watcher, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(watcher)
     page = client.get(reverse("admin:index"))
     assert page.status_code == 200
     assert "Not for you" not in page.text
@@ -112,9 +114,24 @@ def test_a_long_list_is_counted_no_further_than_its_cap(world, monkeypatch):
     assert Paginator(mine, 5).count == 25
 
 
-def test_a_silent_scheduler_is_not_called_healthy(world):
+@pytest.mark.parametrize(("seconds", "healthy"), [(5, True), (600, False)])
+def test_workers_are_healthy_while_their_heart_beats(world, seconds, healthy):
+    beat = timezone.now() - timedelta(seconds=seconds)
+    apps.get_model("embedded", "Heartbeat").objects.create(name="worker", at=beat)
+    assert dashboard.figures()["workers"]["healthy"] is healthy
+
+
+def test_a_worker_never_heard_of_is_not_called_healthy(world):
+    assert counts.last_heartbeat() is None
     assert dashboard.figures()["workers"]["healthy"] is False
-    assert counts.scheduler_beat() is None
+
+
+def test_a_lease_nobody_renewed_is_shown(world):
+    now = timezone.now()
+    apps.get_model("embedded", "Heartbeat").objects.create(name="worker", at=now)
+    world.run(status="running", lease_owner="gone", lease_until=now - timedelta(minutes=1))
+    workers = dashboard.figures()["workers"]
+    assert (workers["lapsed"], workers["healthy"]) == (1, False)
 
 
 def test_money_and_counts_are_written_for_people():

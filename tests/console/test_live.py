@@ -74,7 +74,7 @@ def test_who_may_only_read_gets_the_transcript_and_no_ticket(client, world):
     watcher.user_permissions.add(
         Permission.objects.get(codename="view_session", content_type__app_label="conversations")
     )
-    client.force_login(watcher, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(watcher)
     assert client.get(reverse("admin:live_session", args=[session.pk])).status_code == 200
     assert client.post(ticket_url(session)).status_code == 403
     assert client.get(reverse("admin:live_new")).status_code == 403

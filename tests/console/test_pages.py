@@ -182,14 +182,14 @@ def test_a_stranger_is_sent_to_the_login(client, db):
 
 
 def test_a_user_who_is_not_staff_is_refused(client, aurora):
-    client.force_login(aurora.ada_user, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(aurora.ada_user)
     assert client.get(reverse("admin:runs_run_changelist")).status_code == 302
 
 
 def test_staff_see_only_what_they_were_granted(client, full_world):
     watcher = User.objects.create_user("wanda@example.org", "x" * 12, is_staff=True)
     watcher.user_permissions.add(Permission.objects.get(codename="view_run"))
-    client.force_login(watcher, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(watcher)
     assert client.get(reverse("admin:runs_run_changelist")).status_code == 200
     assert client.get(reverse("admin:conversations_session_changelist")).status_code == 403
     page = client.get(reverse("admin:runs_run_changelist")).text

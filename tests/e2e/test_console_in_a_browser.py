@@ -59,6 +59,20 @@ def test_the_policy_holds_without_unsafe_inline_scripts(olga):
     assert any("Content Security Policy" in error for error in olga.errors)
 
 
+@pytest.mark.parametrize("permission", ["'unsafe-eval'", "'unsafe-inline'"])
+def test_unfold_still_needs_what_the_policy_permits(olga, permission):
+    """Control: without it the browser complains. When this fails, take the permission away."""
+
+    def without(route):
+        answer = route.fetch()
+        policy = answer.headers["content-security-policy"].replace(permission, "")
+        route.fulfill(response=answer, headers=answer.headers | {"content-security-policy": policy})
+
+    olga.page.route("**/admin/", without)
+    olga.go("/admin/")
+    assert any("Content Security Policy" in error for error in olga.errors)
+
+
 def test_a_phone_needs_no_sideways_scroll(olga):
     olga.page.set_viewport_size(PHONE)
     for path in PAGES:
