@@ -10,12 +10,21 @@ from django.http import HttpResponse
 from django.urls import URLPattern, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from apps.core.errors import Forbidden, Internal, InvalidInput, TooLarge
+from apps.core.errors import (
+    Forbidden,
+    Internal,
+    InvalidInput,
+    MethodNotAllowed,
+    TooLarge,
+    Unavailable,
+)
 from apps.surfaces import jwe
 from apps.surfaces.kit import Admission, from_django
 from apps.surfaces.prefixes import is_guarded, patterns_of, realm_of, surface_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.http import HttpRequest
 
     from apps.core.errors import DomainError
@@ -45,6 +54,27 @@ def _shows_credential(seen: Credentials) -> bool:
     return any(name in seen.headers for name in CREDENTIAL_HEADERS) or any(
         name.startswith(jwe.COOKIES) for name in seen.cookies
     )
+
+
+def served_on_loop(*methods: str) -> Callable[..., HttpResponse]:
+    """A view for a route that `polymux/asgi.py` serves: 405 for the methods it does not have.
+
+    A request that should have gone to the loop gets here only under a plain WSGI server.
+    """
+
+    @csrf_exempt
+    def answer(request: HttpRequest, **_captured: Any) -> HttpResponse:
+        seen = from_django(request)
+        surface = surface_of(seen.path, seen.method)
+        if seen.method in methods:
+            return _refused(request, Unavailable("This route streams: it needs the ASGI server."))
+        if surface.wrong_method_is_unknown:
+            return _refused(request, surface.unknown_route(seen))
+        response = _refused(request, MethodNotAllowed())
+        response["Allow"] = ", ".join(methods)
+        return response
+
+    return answer
 
 
 def ending(surface: Surface) -> list[URLPattern]:

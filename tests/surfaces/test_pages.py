@@ -129,3 +129,10 @@ def test_a_lenient_serializer_ignores_what_it_does_not_know():
 
     lenient = Body.refusing_nothing()
     assert lenient.read({"name": "a", "more": 1}) == {"name": "a"}
+
+
+def test_a_route_of_the_loop_tells_its_method(knock):
+    response = knock.get("/v1/chat/completions")
+    assert (response.status_code, response["Allow"]) == (405, "POST")
+    assert response.json()["error"]["code"] == "method_not_supported"
+    assert knock.post("/v1/chat/completions").status_code == 503
