@@ -1,0 +1,80 @@
+"""Our own OpenAPI documents against our own answers: random requests may be refused, never break."""
+
+from __future__ import annotations
+
+import pytest
+import schemathesis
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
+from django.test import Client, override_settings
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+pytestmark = pytest.mark.django_db
+
+ENVELOPE = {"error", "code", "request_id"}
+
+
+EXAMPLES = 5  # an operation; the long runs of a release use more
+
+wsgi = get_wsgi_application()
+
+
+def document(surface):
+    return Client().get(f"/docs/{surface}/openapi.json").json()
+
+
+schema = schemathesis.openapi.from_dict(document("polymux"))
+schema.app = wsgi
+
+
+@pytest.fixture
+def kept_connection():
+    """The application gives its connection back after each request; here it is the test's own."""
+    signals = (request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in signals:
+        signal.connect(close_old_connections)
+
+
+def validate(case, response):
+    """A success is as documented; a refusal is the surface's own; nothing is a crash."""
+    case.validate_response(response, checks=[not_a_server_error])
+    if response.status_code < 400:
+        checks = [status_code_conformance, content_type_conformance, response_schema_conformance]
+        case.validate_response(response, checks=checks)
+    else:
+        assert set(response.json()) >= ENVELOPE, response.text
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+def test_no_request_breaks_the_polymux_surface(case, aurora, recording_queue, kept_connection):
+    with override_settings(RATE_READ_PER_MIN=10**6, RATE_WRITE_PER_MIN=10**6):
+        case.headers["Authorization"] = f"Bearer {aurora.ada_star_token}"
+        validate(case, case.call())
+
+
+@pytest.mark.parametrize("surface", ["polymux", "openai"])
+def test_the_document_names_every_operation_once(surface):
+    found = [
+        operation["operationId"]
+        for methods in document(surface)["paths"].values()
+        for operation in methods.values()
+        if isinstance(operation, dict)
+    ]
+    assert len(found) == len(set(found)) > 0
