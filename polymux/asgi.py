@@ -162,7 +162,7 @@ async def _hang_up() -> None:
             log.exception("%s failed at shutdown", close.__name__)
 
 
-async def _wrong_method(scope: Scope, receive: Receive, send: Send) -> None:
+async def _wrong_method(scope: Scope, _receive: Receive, send: Send) -> None:
     """A streaming route asked with another method: 405 in its surface's words."""
     from apps.core.errors import MethodNotAllowed
     from apps.events.http import send_reply

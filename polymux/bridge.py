@@ -149,7 +149,7 @@ async def _read_body(scope: Scope, receive: Receive) -> Any:
     if not declared and not chunked:
         return io.BytesIO()
     if declared > cap:
-        raise TooLarge(max_size=cap)
+        raise TooLarge(max_upload_size=cap)
     chunks: list[bytes] = []
     spool: Any = None
     size = 0
@@ -165,7 +165,7 @@ async def _read_body(scope: Scope, receive: Receive) -> Any:
         if size > cap:
             if spool is not None:
                 spool.close()
-            raise TooLarge(max_size=cap)
+            raise TooLarge(max_upload_size=cap)
         chunks.append(chunk)
         if size > MEMORY_BYTES and more:
             spool = spool or tempfile.TemporaryFile()  # noqa: SIM115 - closed by the thread

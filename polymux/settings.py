@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import secrets as _secrets
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from apps.console.unfold import UNFOLD  # noqa: F401  (unfold reads it here)
 from polymux import env
+from polymux.embedded.sockets import socket_folder
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -53,6 +55,7 @@ SESSION_COOKIE_HTTPONLY = True
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_TLS
 SECURE_SSL_REDIRECT = False  # the proxy in front redirects; health probes arrive in plain HTTP
+SILENCED_SYSTEM_CHECKS = ["security.W008"]  # that redirect
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if BEHIND_TLS:
@@ -103,6 +106,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "apps.console.csp.ContentSecurityPolicy",
     "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -158,7 +162,9 @@ def _database(url: str) -> dict[str, object]:
     Without a URL: the socket of the PostgreSQL that `serve` keeps below DATA_DIR.
     """
     if not url:
-        url = f"postgresql://polymux@/polymux?host={DATA_DIR / 'postgres' / 'run'}"
+        url = (
+            f"postgresql://polymux@/polymux?host={quote(str(socket_folder(DATA_DIR / 'postgres')))}"
+        )
     parts = urlsplit(url)
     if parts.scheme not in {"postgres", "postgresql"}:
         raise env.BadSetting("DATABASE_URL", "must begin with postgresql://")
@@ -243,6 +249,7 @@ STORAGES = {
 }
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns about a missing one
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
@@ -288,5 +295,9 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname:7} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"polymux": {"level": LOG_LEVEL}, "apps": {"level": LOG_LEVEL}},
+    "loggers": {
+        "polymux": {"level": LOG_LEVEL},
+        "apps": {"level": LOG_LEVEL},
+        "django.request": {"level": "ERROR"},  # a 404 is an answer, not news
+    },
 }

@@ -185,17 +185,17 @@ def default_choice() -> ModelChoice:
 
 
 def prepare() -> None:
-    """Begin the proofs and look-ups in the background, at start-up."""
+    """Begin the proofs and look-ups in the background, at start-up.
+
+    The local model is not among them: it takes a quarter of a gigabyte, and loads with the first
+    turn that needs it.
+    """
     threading.Thread(target=_warm, name="prepare-models", daemon=True).start()
 
 
 def _warm() -> None:
     try:
-        choice = default_choice()
-        if choice.ref == LOCAL:
-            from apps.engine.providers import local
-
-            local.load()
+        default_choice()
     except ProviderNotConfigured as error:
         log.warning("%s", error.message)
 

@@ -97,7 +97,7 @@ class Exchange:
     async def body(self) -> bytes:
         """The whole body, counted while it is read: `TooLarge` beyond the cap, `ClientGone`."""
         if (declared_length(self.scope) or 0) > self._cap:
-            raise TooLarge(max_size=self._cap)
+            raise TooLarge(max_upload_size=self._cap)
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -107,7 +107,7 @@ class Exchange:
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             if size > self._cap:
-                raise TooLarge(max_size=self._cap)
+                raise TooLarge(max_upload_size=self._cap)
             if not message.get("more_body", False):
                 return b"".join(chunks)
 

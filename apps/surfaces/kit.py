@@ -345,6 +345,13 @@ def domain_error(error: BaseException) -> DomainError:
     return Internal()
 
 
+# What PostgreSQL says while it cannot serve us: shutting down, starting, no room, connection lost.
+_OUT_OF_REACH = ("57P01", "57P02", "57P03", "53300", "08")
+# What passes when the whole operation is tried again: serialization, deadlock, a statement's time.
+_WORTH_ANOTHER_TRY = ("40001", "40P01", "55P03", "57014")
+
+
 def _is_statement_fault(error: DatabaseError) -> bool:
-    """True for an error the server answered with: it is reachable (a timeout, a deadlock)."""
-    return getattr(error.__cause__, "sqlstate", None) is not None
+    """True for an error of the statement itself; False when the database is out of reach or busy."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state is not None and not state.startswith((*_OUT_OF_REACH, *_WORTH_ANOTHER_TRY))

@@ -9,7 +9,6 @@ Locks are per `root`: two copies of Polymux on one machine do not meet.
 from __future__ import annotations
 
 import atexit
-import hashlib
 import os
 import shutil
 import signal
@@ -17,7 +16,6 @@ import socket
 import stat
 import struct
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +23,7 @@ from urllib.parse import quote
 
 from polymux.embedded.locks import FileLock
 from polymux.embedded.pg_user import PostgresFailed, Runner, choose_runner
+from polymux.embedded.sockets import SOCKET, socket_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +32,6 @@ __all__ = ["PostgresFailed", "PostgresServer", "socket_folder"]
 
 USER = "polymux"
 MAJOR = "18"
-SOCKET = ".s.PGSQL.5432"
-LONGEST_SOCKET_PATH = 107
 NO_PROCESS = "999999999"  # above any system's highest process number
 CHILDREN_LIVE = "shared memory block"  # what PostgreSQL says about a killed server's children
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
@@ -70,20 +67,6 @@ def _let_live() -> None:
     for child in _started.values():
         if child.poll() is None:
             child.returncode = 0
-
-
-def socket_folder(root: Path) -> Path:
-    """Where the socket of the server below `root` is: `root/run`, unless that path cannot be used.
-
-    A unix socket's path has at most 107 bytes, and libpq reads a comma as the next host. The
-    replacement is a private folder, always the same for one `root` and one user.
-    """
-    folder = root.absolute() / "run"
-    if len(os.fsencode(folder / SOCKET)) <= LONGEST_SOCKET_PATH and "," not in str(folder):
-        return folder
-    name = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:16]
-    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    return Path(base) / f"polymux-{os.geteuid()}-{name}"
 
 
 class PostgresServer:

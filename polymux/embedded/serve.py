@@ -256,11 +256,10 @@ def refuse_impossible(options: Options) -> None:
 
 def model_lines() -> list[str]:
     """Which model answers, why, and what is not set up: the engine's own words."""
-    try:
-        from apps.engine.choice import describe
-    except ImportError:
-        return []
-    return list(describe())
+    from apps.engine.choice import describe, prepare
+
+    prepare()
+    return describe()
 
 
 def serve(options: Options) -> None:

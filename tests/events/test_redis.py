@@ -21,6 +21,7 @@ from apps.core.ids import uuid7
 from apps.events import hub as hubs
 from apps.events.hub import StreamClosed
 from tests.events.conftest import Plain, read_until, running_hub, tell_soon
+from tests.support.redis import Redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,38 +33,6 @@ pytestmark = [
         reason="no redis-server",
     ),
 ]
-
-
-class Redis:
-    """A redis-server of this test's own."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.folder = folder
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--save", "", "--dir", str(self.folder)],
-            stdout=subprocess.DEVNULL,
-        )
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return
-        raise AssertionError("redis-server did not start")
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
 
 @pytest.fixture
