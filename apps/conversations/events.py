@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.core.facts import Fact
 
@@ -71,3 +71,23 @@ class FileAttached(SessionFact):
 class FileRemoved(SessionFact):
     name: ClassVar[str] = "file.removed"
     file_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewportChanged(SessionFact):
+    """What a browser agent shows (contract/polymux.md §11.3 `viewport`).
+
+    `event`: spawned, navigated, status, cursor, closed or released. Published once there is a browser.
+    """
+
+    name: ClassVar[str] = "viewport.changed"
+    agent_id: str
+    event: str
+    label: str | None = None
+    task: str | None = None
+    url: str | None = None
+    title: str | None = None
+    status: str | None = None
+    cursor: dict[str, Any] | None = None
+    reason: str | None = None
+    result_summary: str | None = None

@@ -70,6 +70,12 @@ def _tool_result(row: EventRow) -> Sequence[Frame]:
     return [("tool_result", payload)]
 
 
+def _viewport(row: EventRow) -> Sequence[Frame]:
+    """Only what is said: absent fields are left out."""
+    said = {k: v for k, v in row.payload.items() if v is not None and k != "session_id"}
+    return [("viewport", said)]
+
+
 def _approval(row: EventRow) -> Sequence[Frame]:
     request = row.payload.get("request")
     return [("approval_request", request)] if request else ()
@@ -122,6 +128,7 @@ TELLERS: dict[str, Callable[[EventRow], Sequence[Frame]]] = {
     "run.started": _state,
     "tool.called": _tool_call,
     "tool.returned": _tool_result,
+    "viewport.changed": _viewport,
     "approval.requested": _approval,
     "approval.decided": _decided,
     "approval.expired": _decided,

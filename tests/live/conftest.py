@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from apps.conversations.targets import forget_setups
 from apps.runs import runner
@@ -72,6 +73,14 @@ class Attached:
             said = frame["payload"]
             if frame["type"] == kind and all(said.get(k) == v for k, v in payload.items()):
                 return frame
+
+    async def closed_with(self) -> int:
+        """The server's close code; what it says before that is read."""
+        try:
+            while True:
+                await self.next()
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else 0
 
     async def say(self, kind: str, **payload: Any) -> None:
         await self.socket.send(json.dumps({"type": kind, "payload": payload}))
