@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 HEARTBEAT_LOST = 4408
@@ -10,6 +12,12 @@ LINGER_SECONDS = 5.0
 
 class LivenessProtocol(WebSocketsSansIOProtocol):
     """Pings by `ws_ping_interval`; no pong within `ws_ping_timeout` closes with 4408, not 1011."""
+
+    async def send(self, message: Any) -> None:
+        """A handshake refused by a whole HTTP answer is complete: uvicorn would log it as an error."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
 
     def keepalive_timeout(self) -> None:
         self.pong_timer = None
