@@ -32,6 +32,7 @@ log = logging.getLogger("polymux.asgi")
 # What `uvicorn.Config` gets in every mode: small frames, no compression (memory), a ping each 25 s and
 # the end after two of them went unanswered.
 SERVER_OPTIONS: dict[str, Any] = {
+    "ws": "polymux.liveness:LivenessProtocol",
     "ws_max_size": 256 * 1024,
     "ws_max_queue": 8,
     "ws_ping_interval": 25.0,
@@ -40,8 +41,6 @@ SERVER_OPTIONS: dict[str, Any] = {
     "server_header": False,
     "timeout_graceful_shutdown": 10,
 }
-
-WS_PROTOCOL = "polymux.liveness:LivenessProtocol"  # uvicorn's `ws`
 
 # (path, dotted name of an ASGI application); the first that matches the whole path serves it.
 SOCKETS: list[tuple[str, str]] = [

@@ -114,14 +114,13 @@ STREAMS = [
 def served(**options: Any) -> Iterator[int]:
     """A real server on a thread of its own; its port."""
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
-    from polymux.asgi import SERVER_OPTIONS, WS_PROTOCOL, Router
+    from polymux.asgi import SERVER_OPTIONS, Router
 
     config = uvicorn.Config(
         Router(SOCKETS, STREAMS),
         port=0,
         log_config=None,
         access_log=False,
-        ws=WS_PROTOCOL,
         **{**SERVER_OPTIONS, "timeout_graceful_shutdown": 2, **options},
     )
     server = uvicorn.Server(config)
