@@ -176,6 +176,7 @@ def _keep_reply(hold: Hold, outcome: Outcome) -> list[Fact]:
     if not outcome.text and outcome.ending is not Ending.DONE:
         return []
     state = {Ending.DONE: "complete", Ending.CANCELLED: "interrupted"}.get(outcome.ending, "failed")
+    assert hold.session_id is not None  # a turn has its conversation
     message = Message(
         id=uuid7(),
         workspace_id=hold.workspace_id,

@@ -65,7 +65,10 @@ def run_json(run: Run) -> dict[str, Any]:
 
 def approval_json(approval: Approval) -> dict[str, Any]:
     """An open request, as `approval_request` tells it; `msg_id` is what the answer names."""
-    reasons = {ApprovalKind.BUDGET: "budget_exceeded", ApprovalKind.QUESTION: "question"}
+    reasons: dict[str, str] = {
+        ApprovalKind.BUDGET: "budget_exceeded",
+        ApprovalKind.QUESTION: "question",
+    }
     body = {
         "msg_id": str(approval.pk),
         "reason": reasons.get(approval.kind, "approval"),

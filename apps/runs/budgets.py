@@ -107,6 +107,7 @@ def set_budget(
     }
     if any(cap is not None and cap < 0 for cap in caps.values()):
         raise InvalidInput(fields={"limit": ["A cap is not negative."]})
+    budget: Budget
     budget, _ = Budget.objects.in_workspace(actor.workspace_id).update_or_create(
         subject_type=subject_type,
         subject_id=subject_id,

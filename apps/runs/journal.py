@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -157,7 +158,7 @@ class RunJournal:
         rest = handler_of(self.hold.kind).rested(self.actor, self.hold, outcome)
         status, waiting_for = STATUS_OF[outcome.ending], rest.waiting_for
         if outcome.ending is Ending.WAITING:
-            waiting_for = outcome.approval_id
+            waiting_for = UUID(outcome.approval_id)
         if waiting_for:
             status = RunStatus.WAITING
         ends = status != RunStatus.WAITING
@@ -171,7 +172,7 @@ class RunJournal:
     def _rest_fact(
         self, status: str, waiting_for: Any, outcome: Outcome, code: str, totals: tuple[Any, ...]
     ) -> Fact:
-        run = {"run_id": self.hold.run_id, "session_id": self.hold.session_id}
+        run = self._whose()
         if status == RunStatus.WAITING:
             return RunWaiting(**run, approval_id=waiting_for)
         return RunEnded(
@@ -186,8 +187,12 @@ class RunJournal:
             cost_micros=totals[2],
         )
 
+    def _whose(self) -> dict[str, Any]:
+        """What every fact about this run says first."""
+        return {"run_id": self.hold.run_id, "session_id": self.hold.session_id}
+
     def _facts_of(self, step: StepRecord) -> list[Fact]:
-        run = {"run_id": self.hold.run_id, "session_id": self.hold.session_id}
+        run = self._whose()
         key = handler_of(self.hold.kind).agent_key
         now = timezone.now()
         if step.kind == "tool":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def get_run(actor: Actor, run_id: UUID) -> Run:
     """The run, or RunNotFound."""
-    run = Run.objects.in_workspace(actor.workspace_id).filter(pk=run_id).first()
+    run: Run | None = Run.objects.in_workspace(actor.workspace_id).filter(pk=run_id).first()
     if run is None:
         raise RunNotFound
     return run

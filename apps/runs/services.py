@@ -130,7 +130,7 @@ def cancel_run(actor: Actor, run_id: UUID, *, reason: str = "") -> Run:
     """
     actor.need(Scope.WRITE)
     runs = Run.objects.in_workspace(actor.workspace_id)
-    run = runs.select_for_update().filter(pk=run_id).first()
+    run: Run | None = runs.select_for_update().filter(pk=run_id).first()
     if run is None:
         raise RunNotFound
     if run.status in TERMINAL:

@@ -48,7 +48,7 @@ class WireId(serializers.CharField):
         self.prefix = prefix
         super().__init__(max_length=80, **kwargs)
 
-    def to_internal_value(self, data: Any) -> UUID:
+    def to_internal_value(self, data: Any) -> UUID:  # type: ignore[override]  # text in, UUID out
         return parse_id(self.prefix, super().to_internal_value(data))
 
 

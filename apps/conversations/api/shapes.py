@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import serializers
 
 from apps.conversations.models import EndReason, MessageRole, SessionStatus
 
 
-class SessionBody(serializers.Serializer):
+class SessionBody(serializers.Serializer[Any]):
     """The session object (contract/polymux.md §4.3)."""
 
     id = serializers.CharField()
@@ -38,12 +40,12 @@ class CreatedSession(SessionBody):
     session_token = serializers.CharField(help_text="Shown once; dies with the session.")
 
 
-class SessionPage(serializers.Serializer):
-    data = SessionBody(many=True)
+class SessionPage(serializers.Serializer[Any]):
+    data = SessionBody(many=True)  # type: ignore[assignment]  # a field, not DRF's property
     next_cursor = serializers.CharField(allow_null=True)
 
 
-class MessageBody(serializers.Serializer):
+class MessageBody(serializers.Serializer[Any]):
     """The message object (contract/polymux.md §4.5)."""
 
     id = serializers.UUIDField()
@@ -55,12 +57,12 @@ class MessageBody(serializers.Serializer):
     created_at = serializers.DateTimeField()
 
 
-class MessagePage(serializers.Serializer):
-    data = MessageBody(many=True)
+class MessagePage(serializers.Serializer[Any]):
+    data = MessageBody(many=True)  # type: ignore[assignment]  # a field, not DRF's property
     next_cursor = serializers.CharField(allow_null=True)
 
 
-class FileBody(serializers.Serializer):
+class FileBody(serializers.Serializer[Any]):
     id = serializers.CharField()
     name = serializers.CharField()
     size = serializers.IntegerField()
@@ -68,22 +70,22 @@ class FileBody(serializers.Serializer):
     created_at = serializers.DateTimeField()
 
 
-class FilePage(serializers.Serializer):
-    data = FileBody(many=True)
+class FilePage(serializers.Serializer[Any]):
+    data = FileBody(many=True)  # type: ignore[assignment]  # a field, not DRF's property
     next_cursor = serializers.CharField(allow_null=True)
 
 
-class FileUpload(serializers.Serializer):
+class FileUpload(serializers.Serializer[Any]):
     file = serializers.FileField()
 
 
-class ModelBody(serializers.Serializer):
+class ModelBody(serializers.Serializer[Any]):
     id = serializers.CharField()
     object = serializers.CharField()
     created = serializers.IntegerField()
     owned_by = serializers.CharField()
 
 
-class ModelList(serializers.Serializer):
+class ModelList(serializers.Serializer[Any]):
     object = serializers.CharField()
-    data = ModelBody(many=True)
+    data = ModelBody(many=True)  # type: ignore[assignment]  # a field, not DRF's property

@@ -115,7 +115,7 @@ def go_on_after(actor: Actor, fact: ApprovalDecided) -> None:
         sessions = Session.objects.in_workspace(actor.workspace_id).filter(pk=fact.session_id)
         sessions.filter(status=SessionStatus.WAITING).update(status=SessionStatus.RUNNING)
     elif fact.status == ApprovalStatus.APPROVED:
-        _allow_more(actor, fact)
+        _allow_more(actor, fact, fact.session_id)
     else:
         _end_spent(actor, fact.session_id)
 
@@ -126,12 +126,12 @@ def give_up_after(actor: Actor, fact: ApprovalExpired) -> None:
         _end_spent(actor, fact.session_id)
 
 
-def _allow_more(actor: Actor, fact: ApprovalDecided) -> None:
+def _allow_more(actor: Actor, fact: ApprovalDecided, session_id: UUID) -> None:
     approval = get_approval(actor, fact.approval_id)
     answer = approval.answer if isinstance(approval.answer, dict) else {}
     extra = answer.get("extra_tokens") or approval.context["token_budget"]
-    raise_cap(actor, "session", fact.session_id, extra_tokens=extra)
-    Session.objects.in_workspace(actor.workspace_id).filter(pk=fact.session_id).update(
+    raise_cap(actor, "session", session_id, extra_tokens=extra)
+    Session.objects.in_workspace(actor.workspace_id).filter(pk=session_id).update(
         token_budget=F("token_budget") + extra, status=SessionStatus.RUNNING
     )
 
