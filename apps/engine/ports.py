@@ -133,7 +133,8 @@ class ProviderFailed(Exception):
 class ModelProvider(Protocol):
     """Adapter of one provider. `stream` raises `ProviderFailed`; closing it stops the provider."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]: ...
 

@@ -23,7 +23,7 @@ from apps.engine.providers.openai_reply import Reply, fault_of, retry_after
 from apps.engine.providers.wire import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from apps.engine.ports import ChatMessage, ModelEvent, ModelRequest
 
@@ -68,7 +68,7 @@ class OpenAICompatible:
     ask_usage: bool = True
     offer_tools: bool = True
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
         """See `ports.ModelProvider`. Closing it closes the connection."""
         reply = Reply(self.name)
         try:
@@ -121,7 +121,7 @@ class OpenAICompatible:
 
     async def _read(
         self, response: httpx.Response, request: ModelRequest, reply: Reply
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str]:
         """The text as it comes. A stall, a break and the time limit become `ProviderFailed`."""
         response.request.extensions["timeout"]["read"] = min(STALL, request.timeout)
         deadline = time.monotonic() + request.timeout

@@ -22,7 +22,7 @@ from apps.engine.ports import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from apps.engine.ports import ChatMessage, Image, ModelEvent, ModelRequest
 
@@ -80,7 +80,7 @@ class PydanticAI:
         except Exception as error:
             raise self._failure(error) from error
 
-    async def _events(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+    async def _events(self, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
         from pydantic_ai import direct, messages
 
         size = 0

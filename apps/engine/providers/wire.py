@@ -214,12 +214,12 @@ class Body(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         link, framing, timeout = self.link, self.framing, self.timeout
         data, self.pending = self.pending, b""
-        while not framing.done:
+        done = framing.done
+        while not done:
             if data and (part := framing.feed(data)):
                 yield part
-                if framing.done:
-                    break
-            elif framing.done:
+            done = framing.done
+            if done:
                 break
             data = await link.read(timeout.get("read"))
             if not data:
