@@ -209,7 +209,7 @@ def registry() -> CollectorRegistry:
     ProcessCollector(registry=made)
     PlatformCollector(registry=made)
     GCCollector(registry=made)
-    made.register(Platform())  # type: ignore[arg-type]
+    made.register(Platform())
     return made
 
 
@@ -226,8 +226,9 @@ def may_read_metrics(request: HttpRequest) -> bool:
     except DomainError:
         return False
     whole = caller.scope >= Scope.ADMIN and caller.everywhere and caller.session_id is None
-    people = User.objects.filter(pk=caller.user_id, is_staff=True, is_active=True)
-    return whole and people.exists()
+    if not whole or caller.user_id is None:
+        return False
+    return User.objects.filter(pk=caller.user_id, is_staff=True, is_active=True).exists()
 
 
 @require_safe

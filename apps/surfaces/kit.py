@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError
 
 from apps.core.actor import Actor, Caller, Scope
 from apps.core.errors import (
@@ -351,7 +351,7 @@ _OUT_OF_REACH = ("57P01", "57P02", "57P03", "53300", "08")
 _WORTH_ANOTHER_TRY = ("40001", "40P01", "55P03", "57014")
 
 
-def _is_statement_fault(error: DatabaseError) -> bool:
+def _is_statement_fault(error: Exception) -> bool:
     """True for an error of the statement itself; False when the database is out of reach or busy."""
     state = getattr(error.__cause__, "sqlstate", None)
     return state is not None and not state.startswith((*_OUT_OF_REACH, *_WORTH_ANOTHER_TRY))

@@ -45,13 +45,20 @@ class Molecule(Surface):
             raise Unauthenticated(
                 "admin auth required" if admin else "missing workspace auth token"
             )
-        seen = {"request_id": credentials.request_id, "ip": credentials.ip}
         if _is_admin_token(raw):
-            return Caller(CallerKind.OPERATOR, Scope.ADMIN, platform=True, **seen)
+            return Caller(
+                CallerKind.OPERATOR,
+                Scope.ADMIN,
+                platform=True,
+                request_id=credentials.request_id,
+                ip=credentials.ip,
+            )
         try:
             if "\x00" in raw:
                 raise Unauthenticated
-            caller = doors.caller_of_token(raw, **seen)
+            caller = doors.caller_of_token(
+                raw, request_id=credentials.request_id, ip=credentials.ip
+            )
         except Unauthenticated:
             raise Unauthenticated(
                 "invalid admin auth token" if admin else BAD_WORKSPACE_TOKEN

@@ -122,7 +122,7 @@ class AnyJSON(StrictJSON):
     media_type = "*/*"
 
 
-class StrictSerializer(serializers.Serializer):
+class StrictSerializer(serializers.Serializer[Any]):
     """Input of one operation. Never a ModelSerializer: its relations look across tenants.
 
     `Body.read(request.data)` answers the checked fields or raises `InvalidInput` with

@@ -53,8 +53,9 @@ class FirstNegotiation(DefaultContentNegotiation):
     """We speak one language: `Accept` chooses nothing, a body without a type is the first parser's."""
 
     def select_parser(self, request: Any, parsers: Any) -> BaseParser | None:
+        first: BaseParser = parsers[0]
         if not request.content_type:
-            return parsers[0]
+            return first
         return super().select_parser(request, parsers)
 
     def select_renderer(
@@ -173,7 +174,8 @@ class SurfaceView(APIView):
         usual = Scope.READ if method in READING else Scope.WRITE
         if self.required_scope is None:
             return usual
-        return _by_method(self.required_scope, method, usual)
+        wanted: Scope = _by_method(self.required_scope, method, usual)
+        return wanted
 
     def _check_request(self, request: Request) -> None:
         seen = self.admission.credentials
@@ -185,7 +187,10 @@ class SurfaceView(APIView):
         if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
             raise errors.TooLarge(max_upload_size=limit)
 
-    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+    # DRF takes any HttpResponseBase from a handler; its stubs know only its own Response.
+    def handle_exception(  # type: ignore[override]
+        self, exc: Exception
+    ) -> HttpResponseBase:
         if isinstance(exc, _Replayed):
             return _replay(exc.kept)
         return super().handle_exception(exc)
@@ -199,10 +204,10 @@ class SurfaceView(APIView):
             response.setdefault("Allow", ", ".join(self.allowed_methods))
         return response
 
-    def finalize_response(
+    def finalize_response(  # type: ignore[override]
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
-        response = super().finalize_response(request, response, *args, **kwargs)
+        response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
         if isinstance(response, Response):
             response.render()
         seen = self.admission.credentials

@@ -36,7 +36,7 @@ class Command(BaseCommand):
         if GENERATOR_STATS:
             GENERATOR_STATS.emit_summary()
             raise CommandError(f"{book.slug}: the document was made with warnings")
-        validate_schema(document)
+        validate_schema(document)  # type: ignore[no-untyped-call]
         self.stderr.write(f"{book.slug}: {len(document['paths'])} paths")
         return document
 
