@@ -61,7 +61,8 @@ def client_ip(request: HttpRequest | None) -> str:
     if request is None:
         return ""
     peer = str(request.META.get("REMOTE_ADDR", ""))
-    hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+    said = str(request.META.get("HTTP_X_FORWARDED_FOR", ""))
+    hops = [hop.strip() for hop in said.split(",")]
     trusted = settings.TRUSTED_PROXIES
     if trusted and hops != [""]:
         return hops[-min(trusted, len(hops))]

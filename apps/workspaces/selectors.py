@@ -153,9 +153,9 @@ def list_tokens(caller: Caller) -> QuerySet[ApiToken]:
     refuse_session_token(caller)
     if caller.scope < Scope.ADMIN:
         raise ScopeInsufficient(required=Scope.ADMIN.word)
-    rows = ApiToken.objects.filter(
-        kind=TokenKind.PERSONAL, user_id=caller.user_id, revoked_at=None
-    ).exclude(user_id=None)
+    if caller.user_id is None:
+        return ApiToken.objects.none()
+    rows = ApiToken.objects.filter(kind=TokenKind.PERSONAL, user_id=caller.user_id, revoked_at=None)
     if caller.workspace_id is not None:
         rows = rows.filter(workspace_id=caller.workspace_id)
     return rows.order_by("-created_at", "-id")

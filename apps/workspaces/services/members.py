@@ -110,7 +110,7 @@ def _need_owner_for(actor: Actor, *roles: Role) -> None:
         raise Forbidden("Only an owner may make or unmake owners.")
 
 
-def _checked_role(role: object) -> Role:
+def _checked_role(role: str) -> Role:
     try:
         return Role(role)
     except ValueError:

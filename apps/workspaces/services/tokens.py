@@ -63,16 +63,26 @@ class _Holder:
 
 @transaction.atomic
 def issue_token(
-    caller: Caller, *, name: str, scope: str, workspace_id: UUID | None = None, purpose: str = ""
+    caller: Caller,
+    *,
+    name: str,
+    scope: str,
+    workspace_id: UUID | None = None,
+    purpose: str = "",
+    for_user: UUID | None = None,
 ) -> tuple[ApiToken, str]:
-    """A personal token of the caller and its raw text, which nobody can read again.
+    """A personal token of the caller (operators: of `for_user`) and its raw text, which nobody can
+    read again.
 
     `workspace_id` None makes it account-wide. Its scope may not exceed the caller's own, nor what
-    their role in that workspace allows. Publishes TokenIssued. Raises InvalidInput,
-    ScopeInsufficient, WorkspaceMismatch, NotFound (workspace), TokenLimitReached.
+    the holder's role in that workspace allows. Publishes TokenIssued. Raises InvalidInput,
+    ScopeInsufficient, WorkspaceMismatch, NotFound (workspace), TokenLimitReached, OperatorsOnly.
     """
     refuse_session_token(caller)
-    if caller.scope < Scope.ADMIN or caller.user_id is None:
+    if for_user is not None:
+        need_platform(caller)
+    user_id = for_user or caller.user_id
+    if caller.scope < Scope.ADMIN or user_id is None:
         raise ScopeInsufficient(required=Scope.ADMIN.word)
     name = checked_text("name", name, LONGEST_NAME)
     purpose = checked_text("purpose", purpose, LONGEST_PURPOSE, required=False)
@@ -80,11 +90,11 @@ def issue_token(
     if workspace_id is None and not caller.everywhere:
         raise WorkspaceMismatch("This token cannot issue one that reaches further.")
     if workspace_id is not None:
-        actor_in(caller, workspace_id).need(wanted)
+        actor_in(replace(caller, user_id=user_id), workspace_id).need(wanted)
     # The person's row makes two issues at once count one another.
-    User.objects.select_for_update(no_key=True).filter(pk=caller.user_id).first()
-    _check_room(Q(user_id=caller.user_id, kind=TokenKind.PERSONAL))
-    holder = _Holder(caller.user_id, workspace_id)
+    User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+    _check_room(Q(user_id=user_id, kind=TokenKind.PERSONAL))
+    holder = _Holder(user_id, workspace_id)
     return _issue(caller, TokenKind.PERSONAL, name, wanted, holder, purpose=purpose)
 
 
@@ -129,13 +139,16 @@ def issue_hmac_key(actor: Actor, *, name: str) -> tuple[ApiToken, str]:
 
 
 @transaction.atomic
-def issue_session_token(actor: Actor, session_id: UUID) -> str:
-    """The raw token for one session: write at most, 30 days at most (contract/polymux.md §2.2)."""
+def issue_session_token(
+    actor: Actor, session_id: UUID, *, life: timedelta = SESSION_TOKEN_LIFE
+) -> str:
+    """The raw token for one session: write at most, `life` long, 30 days at most
+    (contract/polymux.md §2.2).
+    """
     actor.need(Scope.WRITE)
     refuse_session_token(actor)
-    holder = _Holder(
-        actor.user_id, actor.workspace_id, session_id, expires_at=now() + SESSION_TOKEN_LIFE
-    )
+    expires_at = now() + min(life, SESSION_TOKEN_LIFE)
+    holder = _Holder(actor.user_id, actor.workspace_id, session_id, expires_at=expires_at)
     _, raw = _issue(actor, TokenKind.SESSION, "Session token", Scope.WRITE, holder)
     return raw
 
@@ -175,7 +188,9 @@ def revoke_token(caller: Caller | Actor, token_id: UUID, reason: str = "") -> No
         raise ScopeInsufficient(required=Scope.ADMIN.word)
     rows = ApiToken.objects.all()
     if not caller.platform:
-        rows = rows.filter(user_id=caller.user_id, kind=TokenKind.PERSONAL).exclude(user_id=None)
+        if caller.user_id is None:
+            raise NotFound
+        rows = rows.filter(user_id=caller.user_id, kind=TokenKind.PERSONAL)
     if caller.workspace_id is not None:
         rows = rows.filter(workspace_id=caller.workspace_id)
     _revoke(caller, rows.filter(pk=token_id), reason)

@@ -192,11 +192,15 @@ def _checked_parent(caller: Caller, parent_id: UUID | None) -> UUID | None:
         return None
     actor_in(caller, parent_id).need(Scope.ADMIN)
     above, depth = parent_id, 1
-    while (up := Workspace.objects.filter(pk=above).values_list("parent_id").get()[0]) is not None:
+    while (up := _parent_of(above)) is not None:
         above, depth = up, depth + 1
         if depth >= MAX_DEPTH:
             raise InvalidInput(fields={"parent_id": [f"Workspaces nest at most {MAX_DEPTH} deep."]})
     return parent_id
+
+
+def _parent_of(workspace_id: UUID) -> UUID | None:
+    return Workspace.objects.values_list("parent_id", flat=True).get(pk=workspace_id)
 
 
 def _check_owned(user_id: UUID) -> None:
