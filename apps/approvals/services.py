@@ -110,8 +110,10 @@ def decide(
             raise _too_late(actor, approval_id)
         approval.refresh_from_db()
         _record(actor, approval, f"approval.{status}", reason=note)
-        told = {"status": status, "decided_by": approval.decided_by_id, "note": note}
-        publish(actor, ApprovalDecided(**_about(approval), **told))
+        fact = ApprovalDecided(
+            **_about(approval), status=status, decided_by=approval.decided_by_id, note=note
+        )
+        publish(actor, fact)
     return approval
 
 

@@ -76,11 +76,17 @@ def set_tool(
         if known is None and rows.count() >= MAX_SETTINGS:
             raise TooMany
         before = None if known is None else {key: getattr(known, key) for key in word}
+        setting: ToolSetting
         setting, _ = rows.update_or_create(
             tool=tool, defaults=word, create_defaults={"workspace_id": actor.workspace_id, **word}
         )
         record_change(actor, "tool.set", "tool", tool, before=before, after=word)
-        publish(actor, ToolSettingChanged(tool=tool, **word))
+        publish(
+            actor,
+            ToolSettingChanged(
+                tool=tool, enabled=enabled, needs_approval=needs_approval, timeout=timeout
+            ),
+        )
         _policy_changes(actor)
     return setting
 
@@ -324,7 +330,7 @@ def _check_command(command: Any) -> None:
         raise InvalidInput(fields={"command": ["Must be a list of words, the program first."]})
 
 
-def _check_pairs(transport: str, pairs: Mapping[str, str]) -> None:
+def _check_pairs(transport: str, pairs: Mapping[str, object]) -> None:
     http = transport == McpTransport.HTTP
     field, name = ("headers", HEADER_NAME) if http else ("env", ENV_NAME)
     for key, value in pairs.items():

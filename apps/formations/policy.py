@@ -120,7 +120,8 @@ def remembered_policy(actor: Actor) -> Policy | None:
 
 async def current_policy(actor: Actor) -> Policy:
     """For the loop: the policy as remembered, else one query on the database's executor."""
-    return remembered_policy(actor) or await db_call(tool_policy, actor)
+    known = remembered_policy(actor)
+    return await db_call(tool_policy, actor) if known is None else known
 
 
 def forget_policy(workspace_id: UUID) -> None:

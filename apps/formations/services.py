@@ -173,7 +173,8 @@ def _check_names(given: Mapping[str, Any]) -> None:
         raise InvalidInput(fields={name: ["Unknown field."] for name in unknown})
 
 
-def _check(agent: Agent) -> None:
+def _check(agent: Any) -> None:
+    """The agent before it is saved: its fields hold whatever the caller gave."""
     problems: dict[str, list[str]] = {}
     if not isinstance(agent.name, str) or not NAME.fullmatch(agent.name):
         problems["name"] = [

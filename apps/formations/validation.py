@@ -10,8 +10,11 @@ from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from jsonschema.exceptions import SchemaError
-from jsonschema.validators import Draft202012Validator, extend
+from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]  # untyped library
+from jsonschema.validators import (  # type: ignore[import-untyped]  # untyped library
+    Draft202012Validator,
+    extend,
+)
 from referencing import Registry
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ class MemoryAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).annotate(length=Length("content"))
 
     @display(description="Characters")
-    def size(self, row: Memory) -> str:
+    def size(self, row: Any) -> str:
         return f"{row.length:,}"
 
     @display(description="Content")

@@ -22,7 +22,10 @@ def list_memories(actor: Actor, *, agent_id: UUID | None = None) -> QuerySet[Mem
     if agent_id is not None:
         get_agent(actor, agent_id)
     rows: QuerySet[Memory] = Memory.objects.in_workspace(actor.workspace_id)
-    return rows.filter(agent_id=agent_id).order_by("key")
+    mine = (
+        rows.filter(agent_id__isnull=True) if agent_id is None else rows.filter(agent_id=agent_id)
+    )
+    return mine.order_by("key")
 
 
 def read_memory(actor: Actor, key: str = "notes", *, agent_id: UUID | None = None) -> str | None:

@@ -98,7 +98,9 @@ def _check(actor: Actor, key: str, text: str, agent_id: UUID | None) -> None:
 
 
 def _record(actor: Actor, verb: str, place: tuple[str, UUID | None], row: tuple[Any, ...]) -> int:
-    (key, agent_id), (memory_id, size) = place, row
+    key, agent_id = place
+    memory_id: UUID = row[0]
+    size: int = row[1]
     after = {"name": key, "agent_id": None if agent_id is None else str(agent_id), "size": size}
     record_change(actor, verb, "memory", memory_id, before=None, after=after)
     publish(actor, MemoryChanged(memory_id=memory_id, key=key, agent_id=agent_id, size=size))
