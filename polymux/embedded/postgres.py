@@ -244,12 +244,16 @@ class PostgresServer:
             if self._running_pid() is not None:
                 if self._answers():
                     return
-            elif self._child is None:
-                self._launch(say)
-            elif self._child.poll() is not None:
-                self._start_again_or_give_up()
+            else:
+                self._push_start(say)
             time.sleep(0.02)
         raise PostgresFailed(f"PostgreSQL was not ready after {START_SECONDS:.0f} s ({self._log})")
+
+    def _push_start(self, say: Callable[[str], None]) -> None:
+        if self._child is None:
+            self._launch(say)
+        elif self._child.poll() is not None:
+            self._start_again_or_give_up()
 
     def _start_again_or_give_up(self) -> None:
         words = self._last_words()

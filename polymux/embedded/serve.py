@@ -14,7 +14,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from django.conf import settings
 
@@ -227,7 +227,7 @@ class Serve:
         stuck = [p for p in (self.beat, self.worker) if p is not None and not p.join()]
         from django.db import connection
 
-        connection.close_pool()
+        cast("Any", connection).close_pool()  # PostgreSQL's connections have it
         if self.postgres is not None:
             try:
                 self.postgres.stop()

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
@@ -153,4 +153,4 @@ class DaphneWeb:
         self._on_stop()
         await application.begin_shutdown()
         await drain()
-        reactor.stop()
+        cast("Any", reactor).stop()  # typed as an interface, it is a module
