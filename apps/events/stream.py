@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
-    from apps.events.hub import Topic
     from apps.events.log import EventRow
+    from apps.events.topic import Topic
 
 logger = logging.getLogger(__name__)
 

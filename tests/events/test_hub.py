@@ -10,7 +10,7 @@ import pytest
 from apps.core.actor import Actor
 from apps.core.aio import db_call
 from apps.core.ids import uuid7
-from apps.events import frames, log, nudge, selectors, services, stream
+from apps.events import frames, log, nudge, selectors, services, stream, topic
 from apps.events import hub as hubs
 from apps.events.frames import split_seq, wire_seq
 from apps.events.hub import Hub, StreamClosed
@@ -41,7 +41,7 @@ async def test_readers_that_come_at_any_moment_all_read_exactly_the_log(
     chance = random.Random(seed)
     monkeypatch.setattr(stream, "CATCH_UP_ROWS", 7)
     monkeypatch.setattr(stream, "QUEUE_FRAMES", 5)
-    monkeypatch.setattr(hubs, "ROWS_A_READ", 9)
+    monkeypatch.setattr(topic, "ROWS_A_READ", 9)
     hub.topics.clear()
     total = 240
 
@@ -50,23 +50,28 @@ async def test_readers_that_come_at_any_moment_all_read_exactly_the_log(
             await tell_soon(actor, "x", "y")
             await asyncio.sleep(chance.random() / 200)
 
-    async def read() -> tuple[int, list[int]]:
-        await asyncio.sleep(chance.random() / 2)
-        since = chance.randrange((await db_call(selectors.head, actor)) + 1)
-        sub = await hub.subscribe(actor.workspace_id, Plain(), since=since)
-        got: list[int] = []
-        async with asyncio.timeout(30):
-            while not got or got[-1] < total:
-                got += [frame[1] for frame in await sub.next()]
-                if chance.random() < 0.2:
-                    await asyncio.sleep(0.02)
-        sub.close()
-        return since, got
-
-    answers = await asyncio.gather(*(read() for _ in range(25)), *(write(n) for n in range(6)))
+    readers = (read_from_anywhere(actor, hub, chance, total) for _ in range(25))
+    answers = await asyncio.gather(*readers, *(write(n) for n in range(6)))
     for since, got in answers[:25]:
         assert got == list(range(since + 1, total + 1))
     assert hub.topics == {}
+
+
+async def read_from_anywhere(
+    actor: Actor, hub: Hub, chance: random.Random, total: int
+) -> tuple[int, list[int]]:
+    """Come at a random moment with a random cursor and read, with rests, to the end."""
+    await asyncio.sleep(chance.random() / 2)
+    since = chance.randrange((await db_call(selectors.head, actor)) + 1)
+    sub = await hub.subscribe(actor.workspace_id, Plain(), since=since)
+    got: list[int] = []
+    async with asyncio.timeout(30):
+        while not got or got[-1] < total:
+            got += [frame[1] for frame in await sub.next()]
+            if chance.random() < 0.2:
+                await asyncio.sleep(0.02)
+    sub.close()
+    return since, got
 
 
 async def test_two_hundred_readers_share_one_read_and_one_encoding(
