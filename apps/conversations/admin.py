@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.contrib.filters.admin import (
@@ -15,12 +14,11 @@ from unfold.contrib.filters.admin import (
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from apps.accounts.services import record_change
 from apps.console import show
 from apps.console.filters import AgeFilter, RowFilter
 from apps.console.readonly import ReadOnlyAdmin, ReadOnlyInline
 from apps.console.reasons import actor_for, reason_action
-from apps.conversations.models import Attachment, Message, Session
+from apps.conversations.models import Attachment, Message, Session, SessionStatus
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
@@ -125,6 +123,10 @@ class SessionAdmin(ReadOnlyAdmin):
     inlines = (MessageInline, AttachmentInline)
     actions = ("end",)
     actions_detail = ("watch", "end")
+    actions_of_the_living = ("end",)
+
+    def is_over(self, row: Session) -> bool:
+        return row.status == SessionStatus.ENDED
 
     @display(description="Status", label=STATUS_LABELS, ordering="status")
     def state(self, row: Session) -> str:
@@ -168,11 +170,7 @@ class SessionAdmin(ReadOnlyAdmin):
     def end(self, request: HttpRequest, row: Session, reason: str) -> None:
         from apps.conversations.services import end_session
 
-        actor = actor_for(request, row)
-        with transaction.atomic():
-            # The service's own entry says how it ended; `end_reason` has no room for words.
-            record_change(actor, "session.end_requested", "session", row.pk, reason=reason)
-            end_session(actor, row.pk)
+        end_session(actor_for(request, row), row.pk, note=reason)
 
 
 @admin.register(Message)

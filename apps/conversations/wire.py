@@ -2,37 +2,69 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db.models import TextField
+from django.db.models.functions import Cast
 
 from apps.conversations.models import SessionStatus
 from apps.core.clock import rfc3339
 from apps.core.ids import session_wire_id, wire_id
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from apps.conversations.models import Attachment, Message, Session
 
 
-def socket_url(session: Session, base: str = "") -> str:
-    """`wss://…/session/{id}/` on the public address, else on the one the client used.
+# What `session_json` reads of a row, besides the metadata.
+SESSION_COLUMNS = (
+    "id", "workspace_id", "workflow_id", "user_id", "title", "status", "end_reason", "browser_mode",
+    "humanize", "cloaked", "position", "token_budget", "tokens_used", "created_at", "updated_at",
+    "ended_at",
+)  # fmt: skip
 
-    Where neither is known (a frame made once for all sockets) only the path.
+
+def session_rows(sessions: QuerySet[Session]) -> QuerySet[Session, Any]:
+    """`sessions` as named tuples for a list: they cost a third of model instances.
+
+    The metadata comes as text: it is nearly always `{}`, and parsing it costs a tenth of a page.
     """
-    path = f"/session/{session_wire_id(session.workspace_id, session.pk)}/"
+    text = Cast("metadata", TextField())
+    return sessions.annotate(metadata_text=text).values_list(
+        *SESSION_COLUMNS, "metadata_text", named=True
+    )
+
+
+def session_row_json(row: Any, *, base: str = "") -> dict[str, Any]:
+    """The session object of a row of `session_rows`."""
+    metadata = json.loads(row.metadata_text) if row.metadata_text != "{}" else {}
+    return session_json(row, base=base, metadata=metadata)
+
+
+@lru_cache(maxsize=64)
+def socket_origin(base: str) -> str:
+    """`wss://host` of the public address, else of the one the client used; empty when neither is known."""
     base = settings.PUBLIC_URL or base
-    if not base:
-        return path
-    scheme = "wss" if base.startswith("https://") else "ws"
-    host = base.partition("://")[2].rstrip("/")
-    return f"{scheme}://{host}{path}"
+    scheme, _, host = base.partition("://")
+    return f"{'wss' if scheme == 'https' else 'ws'}://{host.rstrip('/')}" if host else ""
 
 
-def session_json(session: Session, *, base: str = "") -> dict[str, Any]:
-    """The session object of §4.3; `base` is the origin the client spoke to."""
+def session_json(
+    session: Session, *, base: str = "", metadata: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """The session object of §4.3; `base` is the origin the client spoke to.
+
+    Without a known address (a frame made once for all
+    sockets) `websocket_url` is only the path.
+    """
     running = session.status == SessionStatus.RUNNING
+    wire = session_wire_id(session.workspace_id, session.id)
     return {
-        "id": session_wire_id(session.workspace_id, session.pk),
+        "id": wire,
         "workspace_id": wire_id("ws", session.workspace_id),
         "workflow_id": wire_id("wf", session.workflow_id) if session.workflow_id else None,
         "user_id": wire_id("usr", session.user_id) if session.user_id else None,
@@ -49,11 +81,11 @@ def session_json(session: Session, *, base: str = "") -> dict[str, Any]:
         "last_browser_states": [],
         "token_budget": session.token_budget,
         "tokens_used": session.tokens_used,
-        "metadata": session.metadata,
+        "metadata": session.metadata if metadata is None else metadata,
         "created_at": rfc3339(session.created_at),
         "updated_at": rfc3339(session.updated_at),
         "ended_at": rfc3339(session.ended_at),
-        "websocket_url": socket_url(session, base),
+        "websocket_url": f"{socket_origin(base)}/session/{wire}/",
     }
 
 

@@ -13,4 +13,6 @@ def rfc3339(moment: datetime | None) -> str | None:
     """`2026-05-21T10:00:00.123Z`, or None."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"

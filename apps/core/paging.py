@@ -55,7 +55,7 @@ def paginate(
     """One page of `queryset` in `order`, after `cursor`.
 
     `query` names the list and its filters: a cursor of another list is `CursorInvalid`. `order` holds
-    non-null columns and ends in a unique one. `limit` 1..200, default 50, else `InvalidInput`.
+    non-null columns and ends in a unique one; rows have them and `id` as attributes. `limit` 1..200, default 50, else `InvalidInput`.
     """
     size = read_limit(limit)
     mark = _mark(query, order)
@@ -99,7 +99,7 @@ def _mark(query: str, order: Sequence[str]) -> str:
 
 def _cursor(row: Any, workspace_id: UUID | None, mark: str, order: Sequence[str]) -> str:
     keys = [_plain(getattr(row, name.lstrip("-"))) for name in order]
-    body = {"id": str(row.pk), "k": keys, "ws": _name(workspace_id), "q": mark, "v": VERSION}
+    body = {"id": str(row.id), "k": keys, "ws": _name(workspace_id), "q": mark, "v": VERSION}
     raw = json.dumps(body, separators=(",", ":")).encode()
     return f"{_encode(raw)}.{_encode(_mac(raw))}"
 

@@ -13,7 +13,9 @@ log = logging.getLogger(__name__)
 
 def enqueue(job: str, /, **ids: Any) -> None:
     """Send Celery job `job` with `ids` after the commit. Best effort: a poller finds what is lost."""
-    transaction.on_commit(partial(send_now, job, **{key: _plain(value) for key, value in ids.items()}))
+    transaction.on_commit(
+        partial(send_now, job, **{key: _plain(value) for key, value in ids.items()})
+    )
 
 
 def send_now(job: str, /, **ids: Any) -> None:

@@ -18,7 +18,9 @@ def redacted(value: Any, *, depth: int = 12) -> Any:
         return HIDDEN
     if isinstance(value, dict):
         return {
-            key: HIDDEN if _SECRET_KEY.search(str(key)) and item else redacted(item, depth=depth - 1)
+            key: HIDDEN
+            if _SECRET_KEY.search(str(key)) and item
+            else redacted(item, depth=depth - 1)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):

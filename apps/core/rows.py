@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def _columns(model: type[models.Model]) -> tuple[str, tuple[Any, ...]]:
     fields = tuple(field for field in model._meta.concrete_fields if not field.generated)
     names = ", ".join(f'"{field.column}"' for field in fields)
-    return f'INSERT INTO "{model._meta.db_table}" ({names}) VALUES ', fields
+    # Names come from our own models, values from parameters.
+    return f'INSERT INTO "{model._meta.db_table}" ({names}) VALUES ', fields  # noqa: S608
 
 
 def insert(*rows: models.Model) -> None:
@@ -30,7 +31,9 @@ def insert(*rows: models.Model) -> None:
     marks = "(" + ", ".join(["%s"] * len(fields)) + ")"
     values: list[Any] = []
     for row in rows:
-        values.extend(field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields)
+        values.extend(
+            field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields
+        )
         row._state.adding, row._state.db = False, connection.alias
     with connection.cursor() as cursor:
         cursor.execute(head + ", ".join([marks] * len(rows)), values)

@@ -10,11 +10,17 @@ from django.conf import settings
 from apps.core.actor import CallerKind, Scope
 from apps.core.errors import Kind, ScopeInsufficient, TokenMissing, Unauthenticated
 from apps.core.ids import parse_session_id
+from apps.core.paging import NEWEST_FIRST, paginate
 from apps.surfaces import doors, ratewindow
 from apps.surfaces.errors import WindowSpent
 from apps.surfaces.kit import READING, Credentials, Surface
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from uuid import UUID
+
+    from django.db.models import QuerySet
+
     from apps.core.actor import Caller
     from apps.core.errors import DomainError
 
@@ -85,6 +91,30 @@ def token_of(credentials: Credentials) -> str | None:
         if offered.startswith("bearer."):
             return offered.removeprefix("bearer.")
     return credentials.query.get("token") or None
+
+
+def page_of(
+    rows: QuerySet[Any],
+    shape: Callable[[Any], Any],
+    asked: Mapping[str, str],
+    *,
+    name: str,
+    workspace_id: UUID | None,
+    order: Sequence[str] = NEWEST_FIRST,
+) -> dict[str, Any]:
+    """One page of `rows` as `{data, next_cursor}` (contract §1.4), by the query's limit and cursor.
+
+    `name` says which list this is, with its filters: a cursor of another is refused.
+    """
+    page = paginate(
+        rows,
+        workspace_id=workspace_id,
+        query=name,
+        limit=asked.get("limit"),
+        cursor=asked.get("cursor"),
+        order=order,
+    )
+    return {"data": [shape(row) for row in page.items], "next_cursor": page.next_cursor}
 
 
 def rate_key(caller: Caller | None, ip: str, bucket: str) -> str:

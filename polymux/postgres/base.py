@@ -9,16 +9,36 @@ waiting on its socket. What is found dead is replaced at once, so a restart whil
 from __future__ import annotations
 
 import select
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 from django.db.backends.postgresql import base
+from psycopg.types.datetime import TimestamptzLoader
 
 READABLE = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
+class UtcLoader(TimestamptzLoader):
+    """Reads `2026-05-21 10:00:00.123456+00` in C; Django's own loader costs a tenth of a list page."""
+
+    timezone = UTC  # Django asks: its connections speak UTC
+
+    def load(self, data: Any) -> datetime:
+        try:
+            return datetime.fromisoformat(str(data, "ascii"))
+        except ValueError:  # a year beyond ours, or infinity
+            return super().load(data)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """Set CONN_HEALTH_CHECKS to False with it."""
+
+    def get_connection_params(self) -> dict[str, Any]:
+        params = super().get_connection_params()
+        if self.timezone is UTC:
+            params["context"].adapters.register_loader("timestamptz", UtcLoader)
+        return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         pool = self.pool

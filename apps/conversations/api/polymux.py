@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -14,12 +15,19 @@ from rest_framework.response import Response
 from apps.conversations import selectors, services
 from apps.conversations.api import shapes
 from apps.conversations.models import EndReason, SessionStatus
-from apps.conversations.wire import attachment_json, message_json, session_json
+from apps.conversations.wire import (
+    attachment_json,
+    message_json,
+    session_json,
+    session_row_json,
+    session_rows,
+)
 from apps.core.errors import InvalidInput
 from apps.core.ids import parse_id, parse_session_id
-from apps.core.paging import paginate
+from apps.core.paging import NEWEST_FIRST
 from apps.surfaces.doors import first_workspace
 from apps.surfaces.parsing import StrictSerializer
+from apps.surfaces.polymux import page_of
 from apps.surfaces.views import PolymuxView
 from apps.workspaces.selectors import token_limits
 
@@ -112,7 +120,7 @@ class ConversationView(PolymuxView):
     def session_id(self) -> UUID:
         return parse_session_id(str(self.kwargs["session_id"]))[1]
 
-    @property
+    @cached_property
     def base(self) -> str:
         return f"{self.request.scheme}://{self.request.get_host()}"
 
@@ -121,20 +129,13 @@ class ConversationView(PolymuxView):
         rows: QuerySet[Any],
         shape: Callable[[Any], dict[str, Any]],
         query: str,
-        order: tuple[str, ...] = ("-created_at", "-id"),
+        order: tuple[str, ...] = NEWEST_FIRST,
     ) -> Response:
-        """One page as `{data, next_cursor}` (contract §1.4)."""
-        asked = self.request.query_params
-        found = paginate(
-            rows,
-            workspace_id=self.actor.workspace_id,
-            query=f"{self.request.path}?{query}",
-            limit=asked.get("limit"),
-            cursor=asked.get("cursor"),
-            order=order,
-        )
+        """One page of `rows`; `query` says by what they are filtered."""
+        name, workspace_id = f"{self.request.path}?{query}", self.actor.workspace_id
+        asked = self.admission.credentials.query
         return Response(
-            {"data": [shape(row) for row in found.items], "next_cursor": found.next_cursor}
+            page_of(rows, shape, asked, name=name, workspace_id=workspace_id, order=order)
         )
 
     def session(self, session: Session, **extra: Any) -> dict[str, Any]:
@@ -173,7 +174,8 @@ class SessionsView(ConversationView):
         rows = selectors.list_sessions(
             self.actor, status=status, workflow_id=parse_id("wf", workflow) if workflow else None
         )
-        return self.page(rows, self.session, f"{status}&{workflow}")
+        shape = partial(session_row_json, base=self.base)
+        return self.page(session_rows(rows), shape, f"{status}&{workflow}")
 
     @extend_schema(
         operation_id="create_session", request=NewSession, responses={201: shapes.CreatedSession}

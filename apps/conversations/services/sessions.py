@@ -120,16 +120,21 @@ def update_session(actor: Actor, session_id: UUID, **changes: Any) -> Session:
 
 
 @transaction.atomic
-def end_session(actor: Actor, session_id: UUID, *, reason: str = EndReason.STOPPED) -> Session:
-    """End it for good: its turn stops, its session token dies. Idempotent."""
+def end_session(
+    actor: Actor, session_id: UUID, *, reason: str = EndReason.STOPPED, note: str = ""
+) -> Session:
+    """End it for good: its turn stops, its session token dies. Idempotent.
+
+    `note`: why, in a person's words; kept in the audit log only.
+    """
     actor.need(Scope.WRITE)
     session = lock_session(actor, session_id)
     if session.status != SessionStatus.ENDED:
-        finish(actor, session, reason)
+        finish(actor, session, reason, note=note)
     return session
 
 
-def finish(actor: Actor, session: Session, reason: str) -> None:
+def finish(actor: Actor, session: Session, reason: str, *, note: str = "") -> None:
     """End a locked session: turns first, then the row, the token and the news."""
     before = {"status": session.status}
     cancel_turns(actor, session.pk, reason="session ended")
@@ -137,7 +142,8 @@ def finish(actor: Actor, session: Session, reason: str) -> None:
     session.ended_at = timezone.now()
     session.save(update_fields=["status", "end_reason", "ended_at", "updated_at"])
     expire_session_tokens(actor, session.pk)
-    _audit(actor, "session.ended", session, before=before, after={"end_reason": reason})
+    after = {"end_reason": reason}
+    _audit(actor, "session.ended", session, before=before, after=after, reason=note)
     publish(actor, SessionEndedFact(session_id=session.pk, end_reason=reason))
 
 

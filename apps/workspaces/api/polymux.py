@@ -12,13 +12,13 @@ from rest_framework import serializers
 from rest_framework.response import Response
 
 from apps.accounts.selectors import get_user
-from apps.core import gauges, paging
+from apps.core import gauges
 from apps.core.actor import Caller, CallerKind, Role, Scope
 from apps.core.clock import rfc3339
 from apps.core.ids import parse_id, wire_id
 from apps.surfaces import ratewindow
 from apps.surfaces.parsing import StrictSerializer
-from apps.surfaces.polymux import rate_key, rate_limit
+from apps.surfaces.polymux import page_of, rate_key, rate_limit
 from apps.surfaces.views import PolymuxView
 from apps.workspaces import selectors, services
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from django.db.models import Model, QuerySet
+    from django.db.models import QuerySet
     from rest_framework.request import Request
 
     from apps.workspaces.models import ApiToken, Workspace
@@ -220,17 +220,16 @@ def _window_json(token_id: UUID, bucket: str) -> dict[str, int]:
     return {"limit": state.limit, "remaining": state.remaining, "reset": state.reset}
 
 
-def _page(view: PolymuxView, rows: QuerySet[Model], name: str, shown: Any) -> dict[str, Any]:
-    """One page in the surface's envelope. A cursor is good for one person's one list."""
-    asked = view.admission.credentials.query
-    page = paging.paginate(
+def _page(view: PolymuxView, rows: QuerySet[Any], name: str, shown: Any) -> dict[str, Any]:
+    """A cursor is good for one person's one list."""
+    caller = view.caller
+    return page_of(
         rows,
-        workspace_id=view.caller.workspace_id,
-        query=f"{name}:{view.caller.user_id}",
-        limit=asked.get("limit"),
-        cursor=asked.get("cursor"),
+        shown,
+        view.admission.credentials.query,
+        name=f"{name}:{caller.user_id}",
+        workspace_id=caller.workspace_id,
     )
-    return {"data": [shown(row) for row in page.items], "next_cursor": page.next_cursor}
 
 
 def _created(location: str, body: dict[str, Any]) -> Response:
