@@ -28,6 +28,13 @@ def get_approval(actor: Actor, approval_id: UUID) -> Approval:
     return approval
 
 
+def was_decided(actor: Actor, approval_id: UUID) -> bool:
+    """Is this request's waiting over: decided, expired or withdrawn?"""
+    actor.need(Scope.READ)
+    known = Approval.objects.in_workspace(actor.workspace_id).filter(id=approval_id)
+    return known.exclude(status=ApprovalStatus.PENDING).exists()
+
+
 def list_approvals(actor: Actor, *, status: str | None = None) -> QuerySet[Approval]:
     """Newest first; InvalidInput for an unknown status. The caller pages."""
     actor.need(Scope.READ)

@@ -26,7 +26,7 @@ from apps.core.errors import Forbidden, InvalidInput
 from apps.events.services import publish
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
 Decision = Literal["approve", "reject"]
@@ -39,6 +39,22 @@ MAX_WAIT = 30 * 24 * 3600.0  # seconds
 USE_WINDOW = timedelta(hours=1)  # how long a permission given may be used
 
 NOT_HUMAN = frozenset({CallerKind.ENGINE, CallerKind.SYSTEM})
+
+_locks: list[Callable[[Approval], None]] = []
+
+
+def lock_with(lock: Callable[[Approval], None]) -> None:
+    """Have `lock(approval)` run in the transaction that settles a request, before its row is taken.
+
+    What a decision sets going is locked first: else two who meet in the middle wait for each other.
+    """
+    if lock not in _locks:
+        _locks.append(lock)
+
+
+def _lock_subject(approval: Approval) -> None:
+    for lock in _locks:
+        lock(approval)
 
 
 def request(
@@ -98,6 +114,7 @@ def decide(
     status = _status_after(approval, decision, answer)
     _check_answer(note, answer)
     with transaction.atomic():
+        _lock_subject(approval)
         # Claim by conditional update: of two deciders at once exactly one counts a row.
         if not _still_pending(actor, approval_id).update(
             status=status,
@@ -124,6 +141,7 @@ def withdraw(actor: Actor, approval_id: UUID) -> Approval:
     if not _is_requester(actor, approval) and actor.scope < Scope.ADMIN:
         raise NotTheRequester
     with transaction.atomic():
+        _lock_subject(approval)
         if not _still_pending(actor, approval_id).update(
             status=ApprovalStatus.WITHDRAWN, decided_at=Now()
         ):
@@ -132,6 +150,21 @@ def withdraw(actor: Actor, approval_id: UUID) -> Approval:
         _record(actor, approval, "approval.withdrawn")
         publish(actor, ApprovalWithdrawn(**_about(approval)))
     return approval
+
+
+def withdraw_unanswered(actor: Actor, approval_id: UUID) -> bool:
+    """What asked has come to its end: nobody need decide any more. False when somebody did."""
+    actor.need(Scope.WRITE)
+    with transaction.atomic():
+        rows = Approval.objects.in_workspace(actor.workspace_id).filter(
+            id=approval_id, status=ApprovalStatus.PENDING
+        )
+        if not rows.update(status=ApprovalStatus.WITHDRAWN, decided_at=Now()):
+            return False
+        approval = get_approval(actor, approval_id)
+        _record(actor, approval, "approval.withdrawn")
+        publish(actor, ApprovalWithdrawn(**_about(approval)))
+    return True
 
 
 def use(actor: Actor, approval_id: UUID) -> bool:
@@ -150,6 +183,7 @@ def expire(actor: Actor, approval_id: UUID) -> bool:
     """Mark one overdue request as expired; False when it was decided, or is not overdue."""
     actor.need(Scope.ADMIN)
     with transaction.atomic():
+        _lock_subject(get_approval(actor, approval_id))
         rows = Approval.objects.in_workspace(actor.workspace_id).filter(
             id=approval_id, status=ApprovalStatus.PENDING, expires_at__lte=Now()
         )

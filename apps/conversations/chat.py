@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.utils import timezone
 
 from apps.approvals.models import ApprovalKind
 from apps.approvals.services import request
 from apps.conversations.events import MessagePosted, SessionChanged
 from apps.conversations.history import as_chat, system_message
-from apps.conversations.models import Message, MessageRole, Session, SessionStatus
+from apps.conversations.models import REPLACED, Message, MessageRole, Session, SessionStatus
 from apps.conversations.selectors import recent_messages
 from apps.core.actor import Actor
 from apps.core.aio import db_call
@@ -30,6 +32,7 @@ from apps.workspaces.preferences import Preferences, read_preferences
 from apps.workspaces.selectors import get_workspace
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from apps.core.facts import Fact
@@ -38,7 +41,11 @@ if TYPE_CHECKING:
     from apps.runs.holding import Hold
 
 AGENT_KEY = "orchestrator"
+RESTING = (SessionStatus.WAITING, SessionStatus.PAUSED)
+_LOCK = "SELECT 1 FROM conversations_session WHERE workspace_id = %s AND id = %s FOR UPDATE"
 MOST_HISTORY = 400
+MODELS_FRESH = 5.0  # seconds
+MOST_REMEMBERED = 1_000
 BUDGET_WAIT = 1800.0  # seconds a spent session waits for somebody to allow more (contract §4.2)
 
 
@@ -78,7 +85,7 @@ class ChatRuns:
         """Prompt, trimmed history, models and tools of the session's agent."""
         actor = Actor.for_engine(hold.workspace_id, user_id=hold.user_id)
         loaded = await db_call(_load, hold, run_input)
-        models = await asyncio.to_thread(choose_models, loaded.model, loaded.fallback)
+        models = await models_for(loaded.model, loaded.fallback)
         agent, prefs = loaded.agent, loaded.preferences
         context = ToolContext(actor, hold.run_id, hold.session_id, hold.agent_id, key="")
         toolbox = await WorkspaceToolBox.open(context, allowed_tools(agent, prefs))
@@ -97,17 +104,27 @@ class ChatRuns:
         """Keep what was said, put the session where it belongs."""
         rest = Rest()
         if outcome.ending is Ending.BUDGET:
-            rest.waiting_for = _ask_for_more(actor, hold)
+            rest.waiting_for = _ask_for_more(actor, hold, outcome)
         waits = outcome.ending is Ending.WAITING or rest.waiting_for is not None
-        if not waits:
-            rest.facts += _keep_reply(hold, outcome)
         status = _settle_session(hold, outcome, waits=waits)
+        if not waits:
+            rest.facts += _keep_reply(hold, outcome, status)
         if status:
             rest.facts.append(
                 SessionChanged(session_id=_session_of(hold), status=status, changed=("status",))
             )
         rest.wakes_next = status == SessionStatus.RUNNING
         return rest
+
+    def lock(self, hold: Hold) -> None:
+        """The session stands above its turns."""
+        if hold.session_id is not None:
+            execute(_LOCK, [hold.workspace_id, hold.session_id])
+
+    def woken(self, actor: Actor, hold: Hold) -> None:
+        """The session goes on with its turn."""
+        sessions = Session.objects.in_workspace(hold.workspace_id).filter(pk=hold.session_id)
+        sessions.filter(status__in=RESTING).update(status=SessionStatus.RUNNING)
 
 
 def _session_of(hold: Hold) -> UUID:
@@ -163,17 +180,39 @@ def limits_of(agent: Agent | None, prefs: Preferences) -> Limits:
     return Limits(steps=calls * 5)
 
 
-def choose_models(ref: str, fallback: str) -> list[ModelChoice]:
-    """The chosen model, then its fallback. May probe the host's providers: call it off the loop."""
+_models: dict[tuple[Any, ...], tuple[float, list[ModelChoice]]] = {}
+
+
+async def models_for(ref: str, fallback: str) -> list[ModelChoice]:
+    """The chosen model, then its fallback; remembered for a few seconds.
+
+    Finding them may ask the host's providers, so it happens off the loop; going there and back costs
+    a turn more than all the rest of its planning.
+    """
+    key = (ref, fallback, settings.DEFAULT_MODEL, *settings.MODEL_ENDPOINTS)
+    known = _models.get(key)
+    if known and time.monotonic() - known[0] < MODELS_FRESH:
+        return known[1]
+    found = await asyncio.to_thread(_choose_models, ref, fallback)
+    if len(_models) >= MOST_REMEMBERED:
+        _models.clear()
+    _models[key] = (time.monotonic(), found)
+    return found
+
+
+def _choose_models(ref: str, fallback: str) -> list[ModelChoice]:
     models = [resolve(ref) if ref else default_choice()]
     if fallback and fallback != models[0].ref:
         models.append(resolve(fallback))
     return models
 
 
-def _keep_reply(hold: Hold, outcome: Outcome) -> list[Fact]:
+def _keep_reply(hold: Hold, outcome: Outcome, status: str) -> list[Fact]:
     """The assistant's message: its wire id is the run's, as the partial frames already said."""
     if not outcome.text and outcome.ending is not Ending.DONE:
+        return []
+    said_at = _said_at(hold, status)
+    if said_at is None:
         return []
     state = {Ending.DONE: "complete", Ending.CANCELLED: "interrupted"}.get(outcome.ending, "failed")
     assert hold.session_id is not None  # a turn has its conversation
@@ -187,7 +226,7 @@ def _keep_reply(hold: Hold, outcome: Outcome) -> list[Fact]:
         agent_key=AGENT_KEY,
         run_id=hold.run_id,
         state=state,
-        created_at=timezone.now(),
+        created_at=said_at,
     )
     insert(message)
     return [
@@ -200,6 +239,18 @@ def _keep_reply(hold: Hold, outcome: Outcome) -> list[Fact]:
             run_id=hold.run_id,
         )
     ]
+
+
+def _said_at(hold: Hold, status: str) -> datetime | None:
+    """Now; what was cut short stands before what cut it short; None: it answered what was replaced."""
+    if status not in (SessionStatus.RUNNING, SessionStatus.PAUSED):
+        return timezone.now()
+    asked = execute(
+        "SELECT cancel_requested_at, cancel_reason FROM runs_run WHERE workspace_id = %s AND id = %s",
+        [hold.workspace_id, hold.run_id],
+    )
+    moment, reason = asked[0] if asked else (None, "")
+    return None if reason == REPLACED else moment or timezone.now()
 
 
 # A completion that names no conversation to go on with is one of this one turn: it ends with it.
@@ -221,7 +272,7 @@ _SETTLE = """UPDATE conversations_session AS s SET tokens_used = tokens_used + %
 
 def _settle_session(hold: Hold, outcome: Outcome, *, waits: bool) -> str:
     """Idle, waiting, paused by a spent budget, or running on with the message that interrupted."""
-    used = outcome.usage.tokens_in + outcome.usage.tokens_out
+    used = 0 if waits else _used(outcome)  # the turn's end tells the whole of it
     rest = SessionStatus.PAUSED if outcome.ending is Ending.BUDGET else SessionStatus.WAITING
     values = {"used": used, "waits": waits, "rest": rest}
     where = {"workspace": hold.workspace_id, "session": hold.session_id}
@@ -229,20 +280,23 @@ def _settle_session(hold: Hold, outcome: Outcome, *, waits: bool) -> str:
     return rows[0][0] if rows else ""
 
 
-def _ask_for_more(actor: Actor, hold: Hold) -> UUID | None:
+def _used(outcome: Outcome) -> int:
+    return outcome.usage.tokens_in + outcome.usage.tokens_out
+
+
+def _ask_for_more(actor: Actor, hold: Hold, outcome: Outcome) -> UUID | None:
     """A spent session budget asks for more; any other budget (a workspace's, a token's) is final."""
     session = Session.objects.in_workspace(hold.workspace_id).filter(pk=hold.session_id).first()
-    if (
-        session is None
-        or not session.token_budget
-        or session.tokens_used < session.token_budget // 2
-    ):
+    if session is None or not session.token_budget:
+        return None
+    used = session.tokens_used + _used(outcome)
+    if used < session.token_budget // 2:
         return None
     return request(
         actor,
         kind=ApprovalKind.BUDGET,
         action=f"Session “{session.title}” has spent its budget of {session.token_budget} tokens.",
-        context={"tokens_used": session.tokens_used, "token_budget": session.token_budget},
+        context={"tokens_used": used, "token_budget": session.token_budget},
         subject_type="run",
         subject_id=hold.run_id,
         session_id=hold.session_id,

@@ -86,7 +86,10 @@ def _decided(row: EventRow) -> Sequence[Frame]:
     return [
         (
             "approval_decided",
-            {"msg_id": said["approval_id"], "status": said.get("status", "expired")},
+            {
+                "msg_id": said["approval_id"],
+                "status": said.get("status", row.name.partition(".")[2]),
+            },
         )
     ]
 
@@ -132,6 +135,7 @@ TELLERS: dict[str, Callable[[EventRow], Sequence[Frame]]] = {
     "approval.requested": _approval,
     "approval.decided": _decided,
     "approval.expired": _decided,
+    "approval.withdrawn": _decided,
     "run.ended": _run_ended,
     "session.ended": _session_ended,
 }

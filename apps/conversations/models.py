@@ -27,6 +27,9 @@ class EndReason(models.TextChoices):
     DELETED = "deleted"
 
 
+REPLACED = "replaced"  # why a turn was cancelled whose message was edited: its reply is not kept
+
+
 class Session(TenantModel):
     """One conversation with one agent (contract/polymux.md §4.3).
 

@@ -6,6 +6,7 @@ a turn is written together with the turn's end, what it means to the kind above,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -14,6 +15,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from apps.approvals.selectors import was_decided
+from apps.approvals.services import withdraw_unanswered
 from apps.core.aio import db_call
 from apps.core.redact import redacted
 from apps.core.rows import execute, insert
@@ -23,7 +26,7 @@ from apps.runs import budgets
 from apps.runs.events import RunEnded, RunWaiting, ToolCalled, ToolReturned
 from apps.runs.kinds import handler_of
 from apps.runs.models import RunStatus, Step
-from apps.runs.services import wake_next
+from apps.runs.services import lock_run, wake_next, wake_run
 
 if TYPE_CHECKING:
     from apps.core.actor import Actor
@@ -52,6 +55,7 @@ STATUS_OF = {
     Ending.FAILED: RunStatus.FAILED,
     Ending.BUDGET: RunStatus.FAILED,
 }
+ASKING = frozenset({Ending.WAITING, Ending.BUDGET})
 RESULT_IN_EVENT = 8_000  # characters of a tool's result that travel in the event
 
 
@@ -116,9 +120,29 @@ class RunJournal:
     def _close(self, outcome: Outcome) -> None:
         if outcome.ending is Ending.LEASE_LOST:
             return
+        answered = False
+        if outcome.ending in ASKING:
+            outcome, answered = self._look_again(outcome)
         facts = self._rest(outcome, _REST, [])
         self._settle(Spend())
         publish(self.actor, *facts)
+        if answered:
+            wake_run(self.actor, self.hold.run_id)
+
+    def _look_again(self, outcome: Outcome) -> tuple[Outcome, bool]:
+        """Before a turn waits for a human, under its locks: was it told to stop, or answered already?
+
+        Who decides takes the same locks, so that an answer either is seen here or wakes the run.
+        """
+        run = lock_run(self.hold.workspace_id, self.hold.run_id)
+        if run is None or (run.lease_owner, run.attempt) != (self.hold.owner, self.hold.attempt):
+            raise LeaseLost
+        asked = UUID(outcome.approval_id) if outcome.approval_id else None
+        if run.cancel_requested_at is not None:
+            if asked:
+                withdraw_unanswered(self.actor, asked)
+            return replace(outcome, ending=Ending.CANCELLED, code="", message=""), False
+        return outcome, bool(asked and was_decided(self.actor, asked))
 
     def _settle(self, real: Spend) -> None:
         """Replace the promise; without one no budget covers this run."""

@@ -54,13 +54,22 @@ class Rest:
 
 
 class RunKindHandler(Protocol):
-    """`plan` runs on the home loop; `rested` inside the transaction that ends the run."""
+    """What a kind of run is to the app above. `plan` runs on the home loop, the others in a transaction.
+
+    `lock`: take the rows that stand above the run before the run's own, in the one order that all
+    keep: session, run, budget, approval, stream head. `rested`: the run ends or waits. `woken`: what
+    it waited for has come, it is queued again.
+    """
 
     agent_key: str
 
     async def plan(self, hold: Hold, run_input: dict[str, Any]) -> Plan: ...
 
+    def lock(self, hold: Hold) -> None: ...
+
     def rested(self, actor: Actor, hold: Hold, outcome: Outcome) -> Rest: ...
+
+    def woken(self, actor: Actor, hold: Hold) -> None: ...
 
 
 _handlers: dict[str, RunKindHandler] = {}

@@ -10,16 +10,21 @@ from apps.engine.state import TurnState, rebuild
 from apps.runs.selectors import journal_of
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from apps.runs.holding import Hold
     from apps.runs.kinds import Plan
 
 
 async def resumed_state(hold: Hold, plan: Plan) -> TurnState | None:
     """The state the journal proves, or None when nothing was journaled yet."""
-    rows = await db_call(journal_of, hold.workspace_id, hold.run_id)
-    if not rows:
-        return None
-    steps = [
+    steps = await db_call(journaled, hold.workspace_id, hold.run_id)
+    return rebuild(plan.messages, steps) if steps else None
+
+
+def journaled(workspace_id: UUID, run_id: UUID) -> list[StepRecord]:
+    """The run's steps as the engine wrote them, in order."""
+    return [
         StepRecord(
             index=row["index"],
             kind=row["kind"],
@@ -32,6 +37,5 @@ async def resumed_state(hold: Hold, plan: Plan) -> TurnState | None:
             cost_micros=row["cost_micros"],
             seconds=(row["finished_at"] - row["started_at"]).total_seconds(),
         )
-        for row in rows
+        for row in journal_of(workspace_id, run_id)
     ]
-    return rebuild(plan.messages, steps)

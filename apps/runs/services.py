@@ -5,6 +5,7 @@ Each is one transaction. A run changes hands only by a conditional update whose 
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -12,20 +13,26 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from apps.accounts.services import record_change
+from apps.approvals.services import withdraw_unanswered
 from apps.core.actor import Actor, Scope
 from apps.core.queue import enqueue
 from apps.core.rows import execute, insert
-from apps.engine.ports import Spend
+from apps.engine.ports import Ending, Outcome, Spend, Usage
+from apps.engine.state import rebuild
 from apps.events.services import publish
 from apps.runs import budgets
 from apps.runs.errors import RunFinishedAlready, RunNotClaimable, RunNotFound
 from apps.runs.events import RunEnded, RunQueued, RunStarted
 from apps.runs.holding import Hold, died_here, owner_name
+from apps.runs.kinds import handler_of
 from apps.runs.models import TERMINAL, Run, RunStatus
+from apps.runs.resume import journaled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from uuid import UUID
 
+log = logging.getLogger(__name__)
 ADVANCE = "runs.advance_run"
 LOST_LEASES_ALLOWED = 3
 SWEEP_BATCH = 200
@@ -129,12 +136,13 @@ def cancel_run(actor: Actor, run_id: UUID, *, reason: str = "") -> Run:
     Raises RunNotFound, RunFinishedAlready.
     """
     actor.need(Scope.WRITE)
-    runs = Run.objects.in_workspace(actor.workspace_id)
-    run: Run | None = runs.select_for_update().filter(pk=run_id).first()
+    run = lock_run(actor.workspace_id, run_id)
     if run is None:
         raise RunNotFound
     if run.status in TERMINAL:
         raise RunFinishedAlready
+    if run.cancel_requested_at and run.status == RunStatus.RUNNING:
+        return run  # it is stopping; who asked first, and when, stands
     run.cancel_requested_at, run.cancel_reason = timezone.now(), reason[:200]
     run.save(update_fields=["cancel_requested_at", "cancel_reason"])
     record_change(
@@ -147,6 +155,16 @@ def cancel_run(actor: Actor, run_id: UUID, *, reason: str = "") -> Run:
     return run
 
 
+def lock_run(workspace_id: UUID, run_id: UUID) -> Run | None:
+    """The run's row, locked after what stands above it (see `kinds.RunKindHandler`); None: absent."""
+    runs = Run.objects.in_workspace(workspace_id).filter(pk=run_id)
+    seen = runs.first()
+    if seen is None:
+        return None
+    handler_of(seen.kind).lock(hold_of(seen))
+    return runs.select_for_update().first()
+
+
 def _stop_here(run_id: UUID) -> None:
     from apps.runs.runner import stop_here
 
@@ -154,17 +172,25 @@ def _stop_here(run_id: UUID) -> None:
 
 
 def end_unheld(actor: Actor, run: Run, status: str, *, code: str, message: str = "") -> None:
-    """End a locked run that nobody holds (queued, waiting or orphaned) and release its promises."""
-    hold = hold_of(run)
+    """End a locked run that nobody holds (queued, waiting or orphaned).
+
+    Its promises are released, what it asked is asked no more, and its kind hears what it has said and
+    spent so far.
+    """
+    hold, asked = hold_of(run), run.waiting_for
     reserved = Spend(run.reserved_tokens, run.reserved_cost_micros, run.reserved_tool_calls)
     budgets.settle(hold, reserved, Spend())
     run.status, run.finished_at = status, timezone.now()
     run.error_code, run.error_message = code, message[:1000]
     run.reserved_tokens = run.reserved_cost_micros = run.reserved_tool_calls = 0
-    run.lease_owner, run.lease_until = "", None
+    run.lease_owner, run.lease_until, run.waiting_for = "", None, None
     run.save()
+    if asked:
+        withdraw_unanswered(Actor.for_system(run.workspace_id), asked)
+    rest = handler_of(run.kind).rested(actor, hold, _outcome_of(run))
     publish(
         actor,
+        *rest.facts,
         RunEnded(
             run_id=run.pk,
             session_id=run.session_id,
@@ -176,6 +202,23 @@ def end_unheld(actor: Actor, run: Run, status: str, *, code: str, message: str =
             tokens_out=run.tokens_out,
             cost_micros=run.cost_micros,
         ),
+    )
+    if rest.wakes_next and run.session_id:
+        wake_next(run.workspace_id, run.session_id)
+
+
+def _outcome_of(run: Run) -> Outcome:
+    """How an unheld run ended, with what its journal proves."""
+    cancelled = run.status == RunStatus.CANCELLED
+    steps = journaled(run.workspace_id, run.pk) if run.steps else []
+    return Outcome(
+        Ending.CANCELLED if cancelled else Ending.FAILED,
+        text=rebuild((), steps).text,
+        usage=Usage(run.tokens_in, run.tokens_out),
+        cost_micros=run.cost_micros,
+        model=run.model,
+        code=run.error_code,
+        message=run.error_message,
     )
 
 
@@ -196,9 +239,12 @@ def hold_of(run: Run) -> Hold:
 @transaction.atomic
 def wake_run(actor: Actor, run_id: UUID) -> bool:
     """A waiting run's decision has come: back to the queue. False when it was not waiting."""
-    runs = Run.objects.in_workspace(actor.workspace_id).filter(pk=run_id, status=RunStatus.WAITING)
-    if not runs.update(status=RunStatus.QUEUED, waiting_for=None):
+    run = lock_run(actor.workspace_id, run_id)
+    if run is None or run.status != RunStatus.WAITING:
         return False
+    run.status, run.waiting_for = RunStatus.QUEUED, None
+    run.save(update_fields=["status", "waiting_for"])
+    handler_of(run.kind).woken(actor, hold_of(run))
     enqueue(ADVANCE, workspace_id=actor.workspace_id, run_id=run_id)
     return True
 
@@ -223,45 +269,54 @@ def sweep_leases() -> int:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            """SELECT id, lease_owner, lease_until < now() FROM runs_run WHERE status = 'running'
-                ORDER BY lease_until LIMIT %s""",
+            """SELECT workspace_id, id, lease_owner, lease_until < now() FROM runs_run
+                WHERE status = 'running' ORDER BY lease_until LIMIT %s""",
             [SWEEP_BATCH],
         )
         rows = cursor.fetchall()
-    lost = [run_id for run_id, owner, expired in rows if expired or died_here(owner)]
-    return sum(_hand_on(run_id) for run_id in lost)
+    lost = [(ws, run_id) for ws, run_id, owner, expired in rows if expired or died_here(owner)]
+    return _hand_on_all(lost)
 
 
 def hand_back(holds: list[Hold]) -> int:
     """Shutdown: give up these runs at once, without counting the lease as lost."""
     given = execute(
         """UPDATE runs_run SET lease_until = now() - interval '1 second', lost_leases = lost_leases - 1
-            WHERE id = ANY(%s) AND lease_owner = %s AND status = 'running' RETURNING id""",
+            WHERE id = ANY(%s) AND lease_owner = %s AND status = 'running' RETURNING workspace_id, id""",
         [[hold.run_id for hold in holds], owner_name()],
     )
-    return sum(_hand_on(run_id) for (run_id,) in given)
+    return _hand_on_all(given)
+
+
+def _hand_on_all(lost: Iterable[tuple[UUID, UUID]]) -> int:
+    """Each by itself: one that cannot be handed on must not keep the others."""
+    done = 0
+    for workspace_id, run_id in lost:
+        try:
+            done += _hand_on(workspace_id, run_id)
+        except Exception:
+            log.exception("run %s could not be handed on; the next sweep tries again", run_id)
+    return done
 
 
 @transaction.atomic
-def _hand_on(run_id: UUID) -> bool:
+def _hand_on(workspace_id: UUID, run_id: UUID) -> bool:
     """Under the row's lock, look again: its holder may have renewed or ended it meanwhile."""
-    run = (
-        Run.unscoped.select_for_update(skip_locked=True)
-        .filter(pk=run_id, status=RunStatus.RUNNING)
-        .first()
-    )
-    if run is None or not (died_here(run.lease_owner) or _lapsed(run)):
+    run = lock_run(workspace_id, run_id)
+    if run is None or run.status != RunStatus.RUNNING:
+        return False
+    if not (died_here(run.lease_owner) or _lapsed(run)):
         return False
     actor = Actor.for_system(run.workspace_id)
     run.lost_leases += 1
     if run.cancel_requested_at:
-        _end_orphan(actor, run, RunStatus.CANCELLED, "cancelled", run.cancel_reason)
+        end_unheld(actor, run, RunStatus.CANCELLED, code="cancelled", message=run.cancel_reason)
     elif run.input.get("inline"):
-        _end_orphan(
-            actor, run, RunStatus.FAILED, "interrupted", "The server stopped during this turn."
-        )
+        message = "The server stopped during this turn."
+        end_unheld(actor, run, RunStatus.FAILED, code="interrupted", message=message)
     elif run.lost_leases >= LOST_LEASES_ALLOWED:
-        _end_orphan(actor, run, RunStatus.FAILED, "worker_lost", "Its worker was lost three times.")
+        message = "Its worker was lost three times."
+        end_unheld(actor, run, RunStatus.FAILED, code="worker_lost", message=message)
     else:
         _requeue(run)
     return True
@@ -270,19 +325,6 @@ def _hand_on(run_id: UUID) -> bool:
 def _lapsed(run: Run) -> bool:
     """By the database's clock: a jump of ours must not take a run from its holder."""
     return bool(execute("SELECT lease_until < now() FROM runs_run WHERE id = %s", [run.pk])[0][0])
-
-
-def _end_orphan(actor: Actor, run: Run, status: str, code: str, message: str) -> None:
-    from apps.engine.ports import Ending, Outcome
-    from apps.runs.kinds import handler_of
-
-    ending = Ending.CANCELLED if status == RunStatus.CANCELLED else Ending.FAILED
-    rest = handler_of(run.kind).rested(
-        actor, hold_of(run), Outcome(ending, code=code, message=message)
-    )
-    end_unheld(actor, run, status, code=code, message=message)
-    if rest.facts:
-        publish(actor, *rest.facts)
 
 
 def _requeue(run: Run) -> None:

@@ -24,6 +24,12 @@ class Probe:
     def __init__(self) -> None:
         self.rests: list[Outcome] = []
 
+    def lock(self, hold):
+        pass
+
+    def woken(self, actor, hold):
+        pass
+
     def rested(self, actor, hold, outcome):
         self.rests.append(outcome)
         return kinds.Rest()

@@ -9,7 +9,14 @@ from django.utils import timezone
 
 from apps.conversations.errors import AttachmentNotFound, EmptyMessage, SessionEnded
 from apps.conversations.events import MessagePosted, MessagesReplaced
-from apps.conversations.models import Attachment, Message, MessageRole, Session, SessionStatus
+from apps.conversations.models import (
+    REPLACED,
+    Attachment,
+    Message,
+    MessageRole,
+    Session,
+    SessionStatus,
+)
 from apps.conversations.selectors import find_message, get_message
 from apps.conversations.services.turns import answer_question, cancel_turns, start_turn
 from apps.core.actor import Actor, Scope
@@ -73,6 +80,9 @@ def add_user_message(
     """The message's row on a locked (or new) session, and the turn that answers it."""
     _check_content(content)
     files = _checked_attachments(actor, session, attachments or [])
+    starts = session.status != SessionStatus.PAUSED and not answer_question(actor, session, content)
+    if starts:  # before the message's own time: what it cuts short stands before it
+        cancel_turns(actor, session.pk, reason="interrupted")
     row_id = uuid7()
     message = Message(
         id=row_id,
@@ -87,8 +97,7 @@ def add_user_message(
         created_at=timezone.now(),
     )
     insert(message)
-    if session.status != SessionStatus.PAUSED and not answer_question(actor, session, content):
-        cancel_turns(actor, session.pk, reason="interrupted")
+    if starts:
         start_turn(actor, session)
     publish(
         actor,
@@ -127,7 +136,7 @@ def _checked_attachments(
 def _cut_from(actor: Actor, session: Session, wire_id: UUID) -> None:
     """Edit and resend: that message and everything after it leave the transcript."""
     first = get_message(actor, session.pk, wire_id)
-    cancel_turns(actor, session.pk, reason="replaced")
+    cancel_turns(actor, session.pk, reason=REPLACED)
     rows = Message.objects.in_workspace(actor.workspace_id).filter(
         session_id=session.pk, created_at__gte=first.created_at
     )

@@ -184,6 +184,7 @@ def resume_session(actor: Actor, session_id: UUID) -> Session:
         raise SessionNotActive
     if session.status == SessionStatus.PAUSED:
         _audit(actor, "session.resumed", session)
+        cancel_turns(actor, session.pk, reason="resumed")  # one that waits for a larger budget
         set_status(actor, session, SessionStatus.IDLE)
         start_turn_if_due(actor, session)
     return session

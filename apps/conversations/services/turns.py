@@ -48,8 +48,12 @@ def open_turns(actor: Actor, session_id: UUID) -> list[Run]:
 
 
 def cancel_turns(actor: Actor, session_id: UUID, *, reason: str) -> int:
-    """Stop every turn of the session that has not ended. Returns how many."""
-    turns = open_turns(actor, session_id)
+    """Stop every turn of the locked session that has not ended. Returns how many.
+
+    All are locked before the first is told of: what locks the stream head must not wait for a run.
+    """
+    runs = Run.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
+    turns = list(runs.exclude(status__in=TERMINAL).order_by("created_at").select_for_update())
     for run in turns:
         cancel_run(actor, run.pk, reason=reason)
     return len(turns)
@@ -58,15 +62,11 @@ def cancel_turns(actor: Actor, session_id: UUID, *, reason: str) -> int:
 @transaction.atomic
 def stop_turn(actor: Actor, session_id: UUID) -> bool:
     """The `stop_agent` frame: stop the turn under way, keep what was said. False: there was none."""
-    from apps.conversations.services.sessions import lock_session, set_status
+    from apps.conversations.services.sessions import lock_session
 
     actor.need(Scope.WRITE)
-    session = lock_session(actor, session_id)
-    waiting = session.status == SessionStatus.WAITING
-    stopped = cancel_turns(actor, session_id, reason="stopped")
-    if waiting and stopped:
-        set_status(actor, session, SessionStatus.IDLE)
-    return bool(stopped)
+    lock_session(actor, session_id)
+    return bool(cancel_turns(actor, session_id, reason="stopped"))
 
 
 def pending_of(actor: Actor, session_id: UUID) -> list[tuple[Run, Approval]]:
@@ -85,8 +85,6 @@ def answer_question(actor: Actor, session: Session, content: str) -> bool:
     for _, approval in pending_of(actor, session.pk):
         if approval.kind == ApprovalKind.QUESTION:
             decide(actor, approval.pk, decision="approve", answer=content)
-            session.status = SessionStatus.RUNNING
-            session.save(update_fields=["status", "updated_at"])
             return True
     return False
 
@@ -108,13 +106,10 @@ def decide_pending(
 
 # --- What a decision means to the session that waited for it ---------------------------------------
 def go_on_after(actor: Actor, fact: ApprovalDecided) -> None:
-    """The run was woken by `runs`; the session is running again, or over when its budget stays shut."""
-    if fact.session_id is None or fact.run_id is None:
+    """The turn was woken by `runs`; the session may spend more, or is over when its budget stays shut."""
+    if fact.session_id is None or fact.run_id is None or fact.kind != ApprovalKind.BUDGET:
         return
-    if fact.kind != ApprovalKind.BUDGET:
-        sessions = Session.objects.in_workspace(actor.workspace_id).filter(pk=fact.session_id)
-        sessions.filter(status=SessionStatus.WAITING).update(status=SessionStatus.RUNNING)
-    elif fact.status == ApprovalStatus.APPROVED:
+    if fact.status == ApprovalStatus.APPROVED:
         _allow_more(actor, fact, fact.session_id)
     else:
         _end_spent(actor, fact.session_id)
@@ -132,7 +127,7 @@ def _allow_more(actor: Actor, fact: ApprovalDecided, session_id: UUID) -> None:
     extra = answer.get("extra_tokens") or approval.context["token_budget"]
     raise_cap(actor, "session", session_id, extra_tokens=extra)
     Session.objects.in_workspace(actor.workspace_id).filter(pk=session_id).update(
-        token_budget=F("token_budget") + extra, status=SessionStatus.RUNNING
+        token_budget=F("token_budget") + extra
     )
 
 
