@@ -193,7 +193,7 @@ class Subscription:
 
     def offer(self, row: EventRow) -> None:
         """A new row for a live reader; when there is no room, the reader falls back to the log."""
-        if not self.live:
+        if not self.live or row.seq <= self.seen:
             return
         size = encoded_size(row, self.encoder)
         if not size:
@@ -241,7 +241,8 @@ class Subscription:
             for row in recent:
                 self._hand_out(row, ready)
         # No await between here and the comparison above: the hub cannot move in between.
-        self.seen = topic.cursor
+        # A reader may come back from ahead of us: the topic hears of new rows a little later.
+        self.seen = max(self.seen, topic.cursor)
         self.live = True
 
     async def _read_log(self, ready: list[Wire], upto: int) -> None:

@@ -74,6 +74,21 @@ async def read_from_anywhere(
     return since, got
 
 
+async def test_a_reader_ahead_of_its_topic_is_told_nothing_twice(
+    actor: Actor, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await hub.subscribe(actor.workspace_id, Plain())
+    with monkeypatch.context() as unheard:
+        unheard.setattr(topic.Topic, "poke", lambda *_: None)
+        await tell_soon(actor, "one", "two")
+        sub = await hub.subscribe(actor.workspace_id, Plain(), since=2)
+        reading = asyncio.create_task(read_until(sub, "three"))
+        await asyncio.sleep(0.1)
+        assert sub.live
+    await tell_soon(actor, "three")
+    assert [frame[1] for frame in await reading] == [3]
+
+
 async def test_two_hundred_readers_share_one_read_and_one_encoding(
     actor: Actor, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
