@@ -151,68 +151,69 @@ def test_a_nudge_that_fails_never_fails_the_change(
 WRITERS, WRITES = 16, 25
 
 
-@pytest.mark.slow
-def test_sixteen_writers_leave_no_gap_and_a_reader_by_number_misses_nothing(  # noqa: PLR0915
-    aurora: Aurora, transactional_db: None
-) -> None:
-    """With its control: a reader by the identity column loses events in the same run."""
-    actor = aurora.ada
-    start = selectors.head(actor)
-    first_id = Event.objects.order_by("-id").values_list("id", flat=True).first() or 0
-    done = threading.Event()
-    by_seq: list[int] = []
-    by_id: set[int] = set()
-
-    def write(writer: int) -> None:
-        try:
-            for n in range(WRITES):
-                with transaction.atomic():
-                    # An identity is drawn before the head is locked: what `id` order would give.
-                    with connection.cursor() as cursor:
-                        cursor.execute("SELECT nextval('events_test_identity')")
-                        identity = cursor.fetchone()[0]
-                    if n % 3 == 0:
-                        time.sleep(0.002)
-                    publish(actor, Said(text=str(identity)))
-        finally:
-            connection.close()
-
-    def read() -> None:
-        cursor, highest = start, 0
-        try:
-            while True:
-                finished = done.is_set()
-                rows = selectors.events_after(actor, cursor)
-                by_seq.extend(row.seq for row in rows)
-                cursor = rows[-1].seq if rows else cursor
-                identities = [
-                    int(text)
-                    for text in Event.objects.filter(
-                        workspace_id=actor.workspace_id, id__gt=first_id
-                    ).values_list("payload__text", flat=True)
-                    if int(text) > highest
-                ]
-                by_id.update(identities)
-                highest = max(identities, default=highest)
-                if finished:
-                    return
-        finally:
-            connection.close()
-
+@pytest.fixture
+def identities(transactional_db: None) -> Iterator[None]:
+    """A sequence that gives numbers as an identity column does: before the head is locked."""
     with connection.cursor() as cursor:
         cursor.execute("CREATE SEQUENCE events_test_identity")
-    try:
-        reader = threading.Thread(target=read)
-        writers = [threading.Thread(target=write, args=(n,)) for n in range(WRITERS)]
-        for thread in [reader, *writers]:
-            thread.start()
-        for thread in writers:
-            thread.join(60)
-        done.set()
-        reader.join(60)
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("DROP SEQUENCE events_test_identity")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP SEQUENCE events_test_identity")
+
+
+@pytest.mark.slow
+def test_sixteen_writers_leave_no_gap_and_a_reader_by_number_misses_nothing(
+    aurora: Aurora, identities: None
+) -> None:
+    """With its control: a reader by the identity column loses events in the same run."""
+    start = selectors.head(aurora.ada)
+    by_seq: list[int] = []
+    by_id: set[int] = set()
+    done = threading.Event()
+    reader = threading.Thread(target=read_both_ways, args=(aurora.ada, done, by_seq, by_id, start))
+    writers = [threading.Thread(target=write_many, args=(aurora.ada,)) for _ in range(WRITERS)]
+    for thread in [reader, *writers]:
+        thread.start()
+    for thread in writers:
+        thread.join(60)
+    done.set()
+    reader.join(60)
     total = WRITERS * WRITES
     assert by_seq == list(range(start + 1, start + total + 1))
     assert len(by_id) < total, "the control lost nothing: this test would prove nothing"
+
+
+def write_many(actor: Actor) -> None:
+    try:
+        for n in range(WRITES):
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT nextval('events_test_identity')")
+                    identity = cursor.fetchone()[0]
+                if n % 3 == 0:
+                    time.sleep(0.002)
+                publish(actor, Said(text=str(identity)))
+    finally:
+        connection.close()
+
+
+def read_both_ways(
+    actor: Actor, done: threading.Event, by_seq: list[int], by_id: set[int], cursor: int
+) -> None:
+    """Follow the log by `seq` from `cursor`, and, as the control, by the highest identity seen so far."""
+    highest = 0
+    said = Event.objects.filter(workspace_id=actor.workspace_id, name=Said.name)
+    try:
+        while True:
+            finished = done.is_set()
+            rows = selectors.events_after(actor, cursor)
+            by_seq.extend(row.seq for row in rows)
+            cursor = rows[-1].seq if rows else cursor
+            seen = [int(text) for text in said.values_list("payload__text", flat=True)]
+            later = [identity for identity in seen if identity > highest]
+            by_id.update(later)
+            highest = max(later, default=highest)
+            if finished:
+                return
+    finally:
+        connection.close()

@@ -61,7 +61,7 @@ async def closing(ws: Any, patience: float = 20) -> ConnectionClosed:
         ({**GOOD, "Origin": "https://evil.example"}, "", 403, "forbidden"),
     ],
 )
-async def test_a_refusal_is_an_http_answer_before_the_handshake(  # noqa: PLR0917
+async def test_a_refusal_is_an_http_answer_before_the_handshake(
     port: int, actor: Actor, headers, path: str, status: int, code: str
 ) -> None:
     address = url(port, actor).replace("/workspace/", f"/workspace/{path}")
