@@ -61,7 +61,7 @@ def split_seq(seq: int) -> tuple[int, int]:
 class Delta(NamedTuple):
     """One delta as it was produced. `after`: the number of the fact it follows."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks
     run_id: UUID
     after: int
     tag: str

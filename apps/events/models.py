@@ -53,7 +53,9 @@ class Event(models.Model):
                 name="event_by_session",
                 condition=models.Q(session_id__isnull=False),
             ),
-            models.Index(fields=["run_id"], name="event_by_run", condition=models.Q(run_id__isnull=False)),
+            models.Index(
+                fields=["run_id"], name="event_by_run", condition=models.Q(run_id__isnull=False)
+            ),
             models.Index(fields=["created_at"], name="event_by_age"),
         ]
 

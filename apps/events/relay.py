@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -210,9 +210,10 @@ async def _read_quietly(state: _State, session_id: UUID) -> None:
 async def _read(state: _State, session_id: UUID) -> None:
     while True:
         after = state.last_ids.get(session_id)
-        found = await state.redis.xrange(
+        answer = await state.redis.xrange(
             _key(session_id), min=f"({after}" if after else "-", count=READ_ENTRIES
         )
+        found = cast("list[tuple[bytes, dict[bytes, bytes]]]", answer)  # we decode nothing
         if state.last_ids.get(session_id) != after:
             continue  # another reader was faster
         for entry_id, fields in found:

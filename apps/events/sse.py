@@ -37,15 +37,18 @@ Told = tuple[str, Any]  # (event name or "", JSON-ready data)
 
 def block(data: Any, *, event: str = "", id: int | None = None) -> bytes:  # noqa: A002  (the field's name)
     """One event. `data`: bytes or str as they are (each line its own `data:`), else JSON."""
-    if isinstance(data, str):
-        data = data.encode()
-    elif not isinstance(data, bytes):
-        data = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str).encode()
-    if b"\n" in data or b"\r" in data:
-        data = b"\ndata: ".join(data.splitlines())
+    raw = data if isinstance(data, bytes) else _encoded(data)
+    if b"\n" in raw or b"\r" in raw:
+        raw = b"\ndata: ".join(raw.splitlines())
     head = b"" if id is None else b"id: %d\n" % id
     name = b"event: " + event.encode() + b"\n" if event else b""
-    return head + name + b"data: " + data + b"\n\n"
+    return head + name + b"data: " + raw + b"\n\n"
+
+
+def _encoded(data: Any) -> bytes:
+    if isinstance(data, str):
+        return data.encode()
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str).encode()
 
 
 def retry(milliseconds: int = RETRY_MS) -> bytes:
@@ -109,13 +112,19 @@ async def serve(
     task = asyncio.current_task()
     assert task is not None
 
+    timer: asyncio.TimerHandle
+
     def beat() -> None:
         nonlocal timer
         sub.send(KEEP_ALIVE)
         timer = loop.call_later(HEARTBEAT_SECONDS, beat)
 
+    def cut(_code: int) -> None:
+        if exchange.sending:
+            task.cancel()
+
     timer = loop.call_later(HEARTBEAT_SECONDS, beat)
-    sub.on_close = lambda _code: task.cancel() if exchange.sending else None
+    sub.on_close = cut
     try:
         await exchange.write(b"".join(first))
         while True:
