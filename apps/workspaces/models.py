@@ -23,12 +23,16 @@ class Workspace(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+    )
     slug = models.SlugField(max_length=100, unique=True)
     name = models.CharField(max_length=100)
     avatar_url = models.URLField(max_length=500, blank=True)
     plan = models.CharField(max_length=16, default="free")
-    status = models.CharField(max_length=16, choices=WorkspaceStatus, default=WorkspaceStatus.ACTIVE)
+    status = models.CharField(
+        max_length=16, choices=WorkspaceStatus, default=WorkspaceStatus.ACTIVE
+    )
     settings = models.JSONField(default=dict, blank=True)
     created_by = models.ForeignKey(
         "accounts.User", null=True, on_delete=models.SET_NULL, related_name="+"
@@ -48,7 +52,9 @@ class Member(TenantModel):
     """A user's place in a workspace. At least one owner always stands."""
 
     user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="memberships")
-    role = models.CharField(max_length=10, choices=[(r.value, r.value) for r in Role], default=Role.MEMBER.value)
+    role = models.CharField(
+        max_length=10, choices=[(r.value, r.value) for r in Role], default=Role.MEMBER.value
+    )
     invited_by = models.ForeignKey(
         "accounts.User", null=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -89,7 +95,9 @@ class ApiToken(models.Model):
     user = models.ForeignKey(
         "accounts.User", null=True, on_delete=models.CASCADE, related_name="api_tokens"
     )
-    workspace = models.ForeignKey(Workspace, null=True, blank=True, on_delete=models.CASCADE, related_name="+")
+    workspace = models.ForeignKey(
+        Workspace, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+    )
     session_id = models.UUIDField(null=True, editable=False)
     name = models.CharField(max_length=100)
     purpose = models.CharField(max_length=500, blank=True)
@@ -110,12 +118,20 @@ class ApiToken(models.Model):
         indexes = [
             models.Index(fields=["user", "-created_at"], name="token_by_user"),
             models.Index(fields=["workspace", "-created_at"], name="token_by_workspace"),
-            models.Index(fields=["session_id"], name="token_by_session", condition=models.Q(session_id__isnull=False)),
+            models.Index(
+                fields=["session_id"],
+                name="token_by_session",
+                condition=models.Q(session_id__isnull=False),
+            ),
             models.Index(fields=["prefix"], name="token_by_prefix"),
         ]
         constraints = [
-            models.CheckConstraint(condition=models.Q(scope__in=["read", "write", "admin"]), name="token_scope_known"),
-            models.UniqueConstraint(fields=["prefix"], condition=models.Q(kind="hmac"), name="hmac_key_id_once"),
+            models.CheckConstraint(
+                condition=models.Q(scope__in=["read", "write", "admin"]), name="token_scope_known"
+            ),
+            models.UniqueConstraint(
+                fields=["prefix"], condition=models.Q(kind="hmac"), name="hmac_key_id_once"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -5,42 +5,72 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('workspaces', '0001_initial'),
+        ("workspaces", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='StreamHead',
+            name="StreamHead",
             fields=[
-                ('workspace', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='+', serialize=False, to='workspaces.workspace')),
-                ('seq', models.BigIntegerField(default=0)),
+                (
+                    "workspace",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to="workspaces.workspace",
+                    ),
+                ),
+                ("seq", models.BigIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('seq', models.BigIntegerField()),
-                ('name', models.CharField(max_length=80)),
-                ('payload', models.JSONField(default=dict)),
-                ('session_id', models.UUIDField(null=True)),
-                ('run_id', models.UUIDField(null=True)),
-                ('subject_type', models.CharField(blank=True, max_length=40)),
-                ('subject_id', models.UUIDField(null=True)),
-                ('actor_kind', models.CharField(blank=True, max_length=20)),
-                ('user_id', models.UUIDField(null=True)),
-                ('request_id', models.CharField(blank=True, max_length=64)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='workspaces.workspace')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("seq", models.BigIntegerField()),
+                ("name", models.CharField(max_length=80)),
+                ("payload", models.JSONField(default=dict)),
+                ("session_id", models.UUIDField(null=True)),
+                ("run_id", models.UUIDField(null=True)),
+                ("subject_type", models.CharField(blank=True, max_length=40)),
+                ("subject_id", models.UUIDField(null=True)),
+                ("actor_kind", models.CharField(blank=True, max_length=20)),
+                ("user_id", models.UUIDField(null=True)),
+                ("request_id", models.CharField(blank=True, max_length=64)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "workspace",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="workspaces.workspace",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['workspace_id', 'seq'],
-                'indexes': [models.Index(condition=models.Q(('session_id__isnull', False)), fields=['workspace', 'session_id', 'seq'], name='event_by_session'), models.Index(condition=models.Q(('run_id__isnull', False)), fields=['run_id'], name='event_by_run'), models.Index(fields=['created_at'], name='event_by_age')],
-                'constraints': [models.UniqueConstraint(fields=('workspace', 'seq'), name='event_seq_once')],
+                "ordering": ["workspace_id", "seq"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("session_id__isnull", False)),
+                        fields=["workspace", "session_id", "seq"],
+                        name="event_by_session",
+                    ),
+                    models.Index(
+                        condition=models.Q(("run_id__isnull", False)),
+                        fields=["run_id"],
+                        name="event_by_run",
+                    ),
+                    models.Index(fields=["created_at"], name="event_by_age"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("workspace", "seq"), name="event_seq_once")
+                ],
             },
         ),
     ]
