@@ -11,5 +11,6 @@ class ConsoleConfig(AppConfig):
         from django.contrib import admin
 
         from apps.console.live_page import live_urls
+        from apps.console.own_password import own_password_urls
 
-        admin.site.extra_urls = live_urls  # type: ignore[attr-defined]  # unfold's door for views
+        admin.site.extra_urls = lambda: [*live_urls(), *own_password_urls()]  # type: ignore[attr-defined]  # unfold's door for views

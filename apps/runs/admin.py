@@ -16,7 +16,7 @@ from apps.console.filters import AgeFilter, RowFilter
 from apps.console.readonly import ReadOnlyAdmin, ReadOnlyInline
 from apps.console.reasons import actor_for, reason_action
 from apps.core.ids import wire_id
-from apps.runs.models import Budget, Run, Step
+from apps.runs.models import TERMINAL, Budget, Run, Step
 from apps.runs.services import cancel_run
 
 if TYPE_CHECKING:
@@ -133,6 +133,10 @@ class RunAdmin(ReadOnlyAdmin):
     inlines = (StepInline,)
     actions = ("cancel",)
     actions_detail = ("cancel",)
+    actions_of_the_living = ("cancel",)
+
+    def is_over(self, row: Run) -> bool:
+        return row.status in TERMINAL
 
     def get_queryset(self, request: Any) -> Any:
         rows = super().get_queryset(request)

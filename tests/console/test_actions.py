@@ -105,7 +105,21 @@ def test_ending_a_session(console, world, recording_queue):
     act(console, "conversations_session", "end", session)
     session.refresh_from_db()
     assert session.status == "ended"
-    assert entry_of(session)
+    assert entry_of(session).action == "session.ended"
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "living", "over"),
+    [
+        ("runs_run", "cancel", {"status": "queued"}, {"status": "failed"}),
+        ("conversations_session", "end", {"status": "idle"}, {"status": "ended"}),
+    ],
+)
+def test_what_is_over_offers_no_button_to_end_it(console, world, model, name, living, over):
+    make = {"runs_run": world.run, "conversations_session": world.session}[model]
+    for row, offered in ((make(**living), True), (make(**over), False)):
+        page = console.get(reverse(f"admin:{model}_change", args=[row.pk])).text
+        assert (reverse(f"admin:{model}_{name}", args=[row.pk]) in page) is offered
 
 
 def test_closing_an_account_and_never_ones_own(console, operator, aurora):

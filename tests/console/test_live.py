@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.contrib.auth.models import Permission
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.accounts.models import AuditEntry, User
 from apps.conversations.models import Session
@@ -54,6 +57,13 @@ def test_a_ticket_opens_that_session_and_names_the_operator_in_the_audit(console
     assert AuditEntry.objects.filter(
         action="session.attached", user_id=operator.pk, subject_id=str(session.pk)
     ).exists()
+
+
+def test_a_ticket_is_short_lived(console, world):
+    session = world.session()
+    console.post(ticket_url(session))
+    left = ApiToken.objects.get(session_id=session.pk).expires_at - timezone.now()
+    assert timedelta(minutes=9) < left <= timedelta(minutes=10)
 
 
 def test_a_member_gets_a_ticket_in_their_own_name(console, operator, world):
