@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
-from django.db import OperationalError
+from django.db import OperationalError, ProgrammingError
+from psycopg.errors import UndefinedTable
 
 from apps.accounts.selectors import find_user_by_email, operator_caller
 from apps.core.actor import Caller, CallerKind, Scope
@@ -79,6 +80,10 @@ class OperatorCommand(BaseCommand):
         except OperationalError as error:
             problem = " ".join(str(error).split())
             raise CommandError(f"The database does not answer: {problem}") from None
+        except ProgrammingError as error:
+            if not isinstance(error.__cause__, UndefinedTable):
+                raise
+            raise CommandError("The database is empty: `manage.py migrate` first.") from None
         as_json = options.get("json")
         self.stdout.write(json.dumps(found, default=str, indent=2) if as_json else shown(found))
 

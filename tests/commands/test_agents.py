@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from django.core.management import CommandError
+from django.db import connection, transaction
 
 from apps.accounts.models import AuditEntry, User
 from apps.formations.models import Agent
@@ -143,6 +144,18 @@ def test_bad_input_is_one_clear_line(manage, scout, words, problem):
 def test_a_taken_name_is_said(manage, scout):
     with pytest.raises(CommandError, match="exists already"):
         manage("agent", "create", *HERE)
+
+
+def list_without_tables(manage):
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL search_path TO pg_catalog")  # undone with the savepoint
+        manage("agent", "list", "--workspace", "aurora")
+
+
+def test_an_empty_database_is_said(manage):
+    with pytest.raises(CommandError, match="The database is empty"):
+        list_without_tables(manage)
 
 
 def test_a_verb_is_needed(manage, aurora):

@@ -17,6 +17,8 @@ DOORS = {"services", "selectors", "events", "errors"}
 ALSO_OPEN = {
     "accounts.audit": "the record of changes, written by every service",
     "accounts.backends": "Django names it in the settings; the console logs operators in with it",
+    "accounts.operating": "the frame of the operator's commands",
+    "workspaces.operating": "the same, for commands inside one workspace",
     "workspaces.credentials": "from a credential to an actor: what every surface proves with",
     "workspaces.preferences": "the typed reading of a workspace's settings",
     "surfaces.kit": "the kit: for everybody who answers a client",
