@@ -7,24 +7,22 @@ change does not happen; if the change rolls back the entry goes with it.
 from __future__ import annotations
 
 import ipaddress
-import re
-from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from apps.accounts.models import AuditEntry
-from apps.core.clock import now, rfc3339
+from apps.core.clock import now
 from apps.core.ids import uuid7
+from apps.core.redact import redacted
 from apps.core.rows import insert
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from apps.core.actor import Actor, Caller
 
-REDACTED = "[redacted]"
-_SECRET_KEY = re.compile(r"token|secret|password|key|sealed", re.IGNORECASE)
 _LONGEST_TEXT = 2000
+_MOST_ITEMS = 200
 _DEEPEST = 8
 
 
@@ -53,8 +51,8 @@ def record_change(
         action=action,
         subject_type=subject_type,
         subject_id=str(subject_id or "")[:100],
-        before=redact(before),
-        after=redact(after),
+        before=_shown(before),
+        after=_shown(after),
         reason=_storable(reason)[:500],
         request_id=who.request_id[:64],
         ip=_address(who.ip),
@@ -64,30 +62,8 @@ def record_change(
     return entry
 
 
-def redact(value: Any, *, depth: int = 0) -> Any:
-    """`value` JSON-ready and bounded, with every secret-looking key's value replaced."""
-    if depth > _DEEPEST:
-        return "…"
-    if isinstance(value, Mapping):
-        return {
-            str(key): REDACTED if _is_secret(str(key), item) else redact(item, depth=depth + 1)
-            for key, item in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [redact(item, depth=depth + 1) for item in value[:200]]
-    if isinstance(value, str):
-        return _storable(value)[:_LONGEST_TEXT]
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return REDACTED
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
-
-
-def _is_secret(key: str, value: Any) -> bool:
-    """A number (`token_budget`), a flag or None under such a name tells nothing; the rest might."""
-    harmless = value is None or isinstance(value, (bool, int, float))
-    return not harmless and bool(_SECRET_KEY.search(key))
+def _shown(value: Mapping[str, Any] | None) -> Any:
+    return redacted(value, longest=_LONGEST_TEXT, most=_MOST_ITEMS, depth=_DEEPEST)
 
 
 def _storable(text: str) -> str:
