@@ -70,6 +70,8 @@ def settle(hold: Hold, reserved: Spend, real: Spend) -> None:
     """Replace a promise by what the call really took (zero: nothing was spent)."""
     if reserved == Spend() and real == Spend():
         return
+    covers = _covers(hold)
+    execute(_LOCK, covers)  # an UPDATE locks in the order of its plan
     execute(
         _SETTLE,
         [
@@ -79,7 +81,7 @@ def settle(hold: Hold, reserved: Spend, real: Spend) -> None:
             real.tokens,
             real.cost_micros,
             real.tool_calls,
-            *_covers(hold),
+            *covers,
         ],
     )
 
