@@ -179,9 +179,9 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "-"
-    return str(value)
+    return str(value) or "-"
 
 
 def _short(value: Any) -> str:
-    text = " ".join(_cell(value).split()) or "-"
+    text = " ".join(_cell(value).split())
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"

@@ -22,7 +22,7 @@ class Command(WorkspaceCommand):
     help = "List the tools of a workspace; switch them on or off; have a human asked first."
     examples = """
   manage.py tool list --workspace default
-  manage.py tool disable --workspace default http_fetch
+  manage.py tool enable --workspace default http_fetch
   manage.py tool enable --workspace default 'github__*' --timeout 120
   manage.py tool ask --workspace default 'github__delete_*'
   manage.py tool ask --workspace default http_fetch --never
