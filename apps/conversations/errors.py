@@ -48,3 +48,8 @@ class ModelNotFound(NotFound):
 class TurnInProgress(Conflict):
     code = "turn_in_progress"
     message = "A turn of this session is still in progress."
+
+
+class TurnCancelled(Conflict):
+    code = "turn_cancelled"
+    message = "The turn was cancelled."

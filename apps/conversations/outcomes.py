@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from apps.conversations.errors import TurnCancelled
 from apps.core.errors import (
     BudgetExceeded,
-    Conflict,
     DomainError,
     Internal,
     InvalidInput,
@@ -35,11 +35,6 @@ FAILURES: dict[str, type[DomainError]] = {
     "internal": Internal,
 }
 WAITING_NOTE = "[Waiting for a human's decision: approval {approval_id}.]"
-
-
-class TurnCancelled(Conflict):
-    code = "turn_cancelled"
-    message = "The turn was cancelled."
 
 
 def failure_of(outcome: Outcome) -> DomainError | None:

@@ -50,11 +50,7 @@ def create_session(
 
     Raises SessionLimitReached at the credential's limit of active sessions (contract §1.5).
     """
-    actor.need(Scope.WRITE)
-    if actor.kind is CallerKind.SESSION_TOKEN:
-        raise ScopeInsufficient(required="write")
-    if actor.token_id:
-        _claim_place(actor.token_id, max_active or settings.MAX_ACTIVE_SESSIONS)
+    _need_place(actor, max_active or settings.MAX_ACTIVE_SESSIONS)
     session = Session(
         workspace_id=actor.workspace_id,
         user_id=actor.user_id,
@@ -74,12 +70,26 @@ def create_session(
         set_budget(actor, "session", session.pk, tokens=token_budget)
     raw = issue_session_token(actor, session.pk)
     if prompt:
-        from apps.conversations.services.messages import add_user_message
-
-        add_user_message(actor, session, content=prompt, attachments=attachments)
+        _say_first(actor, session, prompt, attachments)
     _audit(actor, "session.created", session, after={"title": title, "agent_id": agent_id})
     publish(actor, SessionCreated(session_id=session.pk, title=title, source=source))
     return session, raw
+
+
+def _say_first(
+    actor: Actor, session: Session, prompt: str, attachments: list[dict[str, Any]] | None
+) -> None:
+    from apps.conversations.services.messages import add_user_message
+
+    add_user_message(actor, session, content=prompt, attachments=attachments)
+
+
+def _need_place(actor: Actor, limit: int) -> None:
+    actor.need(Scope.WRITE)
+    if actor.kind is CallerKind.SESSION_TOKEN:
+        raise ScopeInsufficient(required="write")
+    if actor.token_id:
+        _claim_place(actor.token_id, limit)
 
 
 def _claim_place(token_id: UUID, limit: int) -> None:
@@ -157,7 +167,8 @@ def delete_session(actor: Actor, session_id: UUID) -> None:
     if session.status != SessionStatus.ENDED:
         finish(actor, session, EndReason.DELETED)
     session.deleted_at = timezone.now()
-    session.save(update_fields=["deleted_at", "updated_at"])
+    session.external_key = ""  # the caller's name for it is free again
+    session.save(update_fields=["deleted_at", "external_key", "updated_at"])
     _audit(actor, "session.deleted", session, before={"title": session.title})
 
 
