@@ -95,6 +95,23 @@ class SseEncoder:
         return 1000 if self._last is not None and self._last(row) else 0
 
 
+def _keep_alive(sub: Subscription) -> Callable[[], None]:
+    """Send comments from now on, until what is returned is called."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def beat() -> None:
+        nonlocal timer
+        sub.send(KEEP_ALIVE)
+        timer = loop.call_later(HEARTBEAT_SECONDS, beat)
+
+    def stop() -> None:
+        timer.cancel()  # the latest one
+
+    timer = loop.call_later(HEARTBEAT_SECONDS, beat)
+    return stop
+
+
 async def serve(
     exchange: Exchange,
     sub: Subscription,
@@ -108,22 +125,14 @@ async def serve(
     first = [retry(), *opening]
     if sub.gap:
         first.insert(1, block({"since": since, "resumed_at": sub.cursor}, event="gap"))
-    loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
-
-    timer: asyncio.TimerHandle
-
-    def beat() -> None:
-        nonlocal timer
-        sub.send(KEEP_ALIVE)
-        timer = loop.call_later(HEARTBEAT_SECONDS, beat)
 
     def cut(_code: int) -> None:
         if exchange.sending:
             task.cancel()
 
-    timer = loop.call_later(HEARTBEAT_SECONDS, beat)
+    be_quiet = _keep_alive(sub)
     sub.on_close = cut
     try:
         await exchange.write(b"".join(first))
@@ -139,6 +148,6 @@ async def serve(
             async with asyncio.timeout(LINGER_SECONDS):
                 await exchange.finish()
     finally:
-        timer.cancel()
+        be_quiet()
         sub.on_close = None
         sub.close()
