@@ -90,7 +90,7 @@ class ReadOnlyAdmin(_Unchangeable, ModelAdmin):
 
     def get_actions_detail(self, request: HttpRequest, object_id: int | str) -> list[UnfoldAction]:
         """Without the buttons that make no sense any more."""
-        found = super().get_actions_detail(request, object_id)
+        found: list[UnfoldAction] = super().get_actions_detail(request, object_id)
         row = self.get_object(request, str(object_id)) if self.actions_of_the_living else None
         if row is None or not self.is_over(row):
             return found

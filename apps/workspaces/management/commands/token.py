@@ -93,7 +93,10 @@ class Command(OperatorCommand):
         rows = list_tokens(theirs).select_related("workspace")
         if options["workspace"] is None:
             return rows
-        return rows.filter(workspace_id=_place(caller, options))
+        place = _place(caller, options)
+        if place is None:
+            return rows.filter(workspace_id__isnull=True)
+        return rows.filter(workspace_id=place)
 
 
 def _place(caller: Caller, options: dict[str, Any]) -> UUID | None:
