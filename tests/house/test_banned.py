@@ -17,7 +17,6 @@ UNSCOPED_SWEEPERS = {
     "apps.conversations.selectors.active_sessions": "a credential's sessions, in whatever workspace",
     "apps.conversations.services.sessions.end_idle_sessions": "looks for idle sessions everywhere",
     "apps.conversations.services.sessions._end_if_idle": "locks one that the sweep has found",
-    "apps.runs.services._hand_on": "locks one run whose lease the sweep found expired",
 }
 # SQL put together from constants and placeholders, never from input.
 ASSEMBLED = {
