@@ -5,6 +5,10 @@ Measured with 40 streams of 50 tokens a second: httpx's own transport 104-136 us
 a quarter. It does what a provider needs and no more: POST and GET, keep-alive, chunked and fixed
 bodies, verified TLS; no proxies, redirects, compression or pipelining. Anything odd closes the
 connection and raises httpx's own exceptions.
+
+A reply's first pieces are handed on at once; after them, what arrives within `BREATH` is handed on
+together. At 200 tokens a second that spares the rest of the server two wake-ups of three, and nobody
+sees the difference.
 """
 
 from __future__ import annotations
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
 HIGH_WATER = 256 * 1024  # bytes read ahead of the consumer before the peer is made to wait
 MAX_HEAD = 64 * 1024
 MAX_LINKS = 2_000
+BREATH = 0.015  # seconds
+AT_ONCE = 3  # pieces that never wait: the head, the role, the first token
+ENOUGH = 16 * 1024  # bytes that are handed on without waiting for more
+LAST = b"0\r\n\r\n"  # how a chunked body ends
 MAX_IDLE = 100  # kept open per host
 IDLE_SECONDS = 20.0
 
@@ -48,6 +56,9 @@ class Link(asyncio.Protocol):
         self.reader: asyncio.Future[None] | None = None
         self.late_at = 0.0
         self.timer: asyncio.TimerHandle | None = None
+        self.at_once = AT_ONCE
+        self.woken_at = 0.0
+        self.breath: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
@@ -55,14 +66,29 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.parts.append(data)
         self.size += len(data)
-        reader = self.reader
-        if reader is not None:
-            self.reader = None
-            if not reader.done():
-                reader.set_result(None)
-        elif self.size > HIGH_WATER and not self.holding:
-            self.holding = True
-            self.transport.pause_reading()
+        if self.reader is None:
+            if self.size > HIGH_WATER and not self.holding:
+                self.holding = True
+                self.transport.pause_reading()
+        elif self.at_once > 0 or self.size > ENOUGH or data.endswith(LAST):
+            self.at_once -= 1
+            self._wake()
+        elif self.breath is None:
+            wait = self.woken_at + BREATH - self.loop.time()
+            if wait <= 0:
+                self._wake()
+            else:
+                self.breath = self.loop.call_later(wait, self._wake)
+
+    def _wake(self) -> None:
+        """Hand on what has arrived."""
+        self.woken_at = self.loop.time()
+        if self.breath is not None:
+            self.breath.cancel()
+            self.breath = None
+        reader, self.reader = self.reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(None)
 
     def eof_received(self) -> bool:
         self._end()
@@ -75,9 +101,7 @@ class Link(asyncio.Protocol):
 
     def _end(self) -> None:
         self.ended = True
-        reader, self.reader = self.reader, None
-        if reader is not None and not reader.done():
-            reader.set_result(None)
+        self._wake()
 
     def _look(self) -> None:
         """The timer: fail the read that is late, or sleep until it would be."""
@@ -255,6 +279,7 @@ class Transport(httpx.AsyncBaseTransport):
         body = await request.aread()
         link = await self._link(key, timeout.get("connect"))
         try:
+            link.at_once = AT_ONCE
             link.transport.write(_head(request) + body)
             status, headers, rest = await self._answer(link, timeout.get("read"))
             framing = _framing(request.method, status, headers)
