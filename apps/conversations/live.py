@@ -18,7 +18,8 @@ from apps.core.actor import Scope
 from apps.core.aio import db_call
 from apps.core.errors import DomainError
 from apps.core.ids import parse_session_id, session_wire_id
-from apps.events.socket import BadFrame, Context, Frame, LiveSocket
+from apps.events.errors import BadFrame
+from apps.events.socket import Context, Frame, LiveSocket
 from apps.surfaces import polymux
 from apps.surfaces.kit import Admission, Credentials
 

@@ -29,9 +29,10 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from django.conf import settings
 
 from apps.core.clock import now, rfc3339
-from apps.core.errors import DomainError, Forbidden, InvalidInput, Kind, RateLimited
+from apps.core.errors import DomainError, Forbidden, Kind, RateLimited
 from apps.core.ids import uuid7
 from apps.events import http
+from apps.events.errors import BadFrame
 from apps.events.hub import hub
 from apps.events.stream import StreamClosed
 from apps.surfaces import kit
@@ -63,13 +64,6 @@ CLOSE_CODES = {
     Kind.GONE: 4410,
     Kind.LIMITED: 4429,
 }
-
-
-class BadFrame(InvalidInput):
-    """The client's frame is no JSON envelope, of an unknown type, or its payload is not valid."""
-
-    code = "bad_frame"
-    message = "This frame cannot be read."
 
 
 @dataclass(frozen=True, slots=True)

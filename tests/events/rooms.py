@@ -15,9 +15,10 @@ from apps.core.aio import db_call
 from apps.core.errors import NotFound, ScopeInsufficient, TokenMissing, Unauthenticated
 from apps.core.ids import parse_id
 from apps.events import sse
+from apps.events.errors import BadFrame
 from apps.events.http import StreamingApp
 from apps.events.hub import hub
-from apps.events.socket import BadFrame, Context, LiveSocket
+from apps.events.socket import Context, LiveSocket
 from apps.surfaces import polymux
 from apps.workspaces.models import Workspace
 
