@@ -12,7 +12,7 @@ CODE = """
 import pkgutil, sys, importlib
 import apps.engine
 for module in pkgutil.walk_packages(apps.engine.__path__, "apps.engine."):
-    if "migrations" not in module.name:
+    if "migrations" not in module.name and "management" not in module.name:
         importlib.import_module(module.name)
 print(",".join(name for name in {heavy} if name in sys.modules))
 """
