@@ -16,7 +16,7 @@ from apps.conversations.completions import (
 )
 from apps.conversations.errors import SessionEnded
 from apps.conversations.history import as_chat as stored_as_chat
-from apps.conversations.inline import InlineTurn
+from apps.conversations.inline import SOURCE, InlineTurn
 from apps.conversations.models import Session, SessionStatus
 from apps.conversations.selectors import find_by_external_key, get_session, recent_messages
 from apps.conversations.targets import Setup, resolve_target
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from apps.engine.ports import ChatMessage
     from apps.surfaces.kit import Credentials
 
-SOURCE = "openai"
 TITLE_LENGTH = 60
 LONGEST_URL = 2048  # an image's address is kept; an image in the address is only counted
 

@@ -7,25 +7,25 @@ if the client goes, the turn is cancelled, and if the process dies, the sweep ma
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from apps.conversations.chat import (
     AGENT_KEY,
     SessionListener,
     allowed_tools,
-    choose_models,
     fallback_of,
     limits_of,
     model_of,
+    models_for,
 )
-from apps.conversations.errors import TurnInProgress
+from apps.conversations.errors import SessionEnded, SessionPaused, TurnInProgress
 from apps.conversations.events import MessagePosted, SessionCreated
 from apps.conversations.history import system_message
 from apps.conversations.models import Message, MessageRole, Session, SessionStatus
@@ -48,11 +48,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
+    from django.db.models import Model
+
     from apps.core.actor import Actor
     from apps.core.facts import Fact
     from apps.engine.ports import (
         ChatMessage,
-        ModelChoice,
         Outcome,
         Sampling,
         StepRecord,
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
     )
     from apps.formations.models import Agent
     from apps.workspaces.preferences import Preferences
+
+
+SOURCE = "openai"
 
 
 @dataclass(slots=True)
@@ -123,41 +127,46 @@ class InlineJournal(RunJournal):
 
     @transaction.atomic
     def _open_rows(self, worst: Spend) -> Go:
+        turn, session = self._turn, self._turn.session
+        if not turn.is_new:
+            self._reopen(session)  # before the budgets: sessions are locked first, everywhere
         promised = budgets.reserve(self.hold, worst)
         if promised is False:
+            transaction.set_rollback(True)
             return Go.BUDGET
         self.reserved = worst if promised else Spend()
-        turn, session = self._turn, self._turn.session
-        if turn.is_new:
-            insert(session)
-        else:
-            Session.objects.in_workspace(session.workspace_id).filter(pk=session.pk).update(
-                status=SessionStatus.RUNNING,
-                last_active_at=timezone.now(),
-                end_reason="",
-                ended_at=None,
-            )
         facts: list[Fact] = []
+        rows: list[Model] = []
         if turn.is_new:
+            rows.append(session)
             facts.append(
                 SessionCreated(session_id=session.pk, title=session.title, source=session.source)
             )
         if turn.said or turn.parts:
-            facts.append(self._keep_what_was_said())
-        insert(self._run())
+            rows.append(message := self._message())
+            facts.append(_posted(message))
         facts.append(RunStarted(run_id=turn.run_id, session_id=session.pk, kind="chat", attempt=1))
+        # Nobody has been told of this turn yet, and its end, which is told, waits for the disk.
+        insert(*rows, self._run(), eventual=True)
         publish(turn.actor, *facts)
         return Go.ON
 
-    def _keep_what_was_said(self) -> MessagePosted:
-        message = self._message()
-        insert(message)
-        return MessagePosted(
-            session_id=message.session_id,
-            message_id=message.pk,
-            role=message.role,
-            agent_key=AGENT_KEY,
+    def _reopen(self, session: Session) -> None:
+        """A known session runs again, unless it was paused, ended or deleted since it was found.
+
+        One of this surface that has ended may be gone on with.
+        """
+        known = Session.objects.in_workspace(session.workspace_id).filter(
+            pk=session.pk, deleted_at__isnull=True
         )
+        over = Q(status=SessionStatus.ENDED) & ~Q(source=SOURCE)
+        if not known.exclude(over | Q(status=SessionStatus.PAUSED)).update(
+            status=SessionStatus.RUNNING,
+            last_active_at=timezone.now(),
+            end_reason="",
+            ended_at=None,
+        ):
+            raise SessionPaused if known.filter(status=SessionStatus.PAUSED) else SessionEnded
 
     def _message(self) -> Message:
         row_id = uuid7()
@@ -194,6 +203,15 @@ class InlineJournal(RunJournal):
             request_id=self._turn.actor.request_id,
             started_at=now,
         )
+
+
+def _posted(message: Message) -> MessagePosted:
+    return MessagePosted(
+        session_id=message.session_id,
+        message_id=message.pk,
+        role=message.role,
+        agent_key=AGENT_KEY,
+    )
 
 
 def live_run(turn: InlineTurn) -> LiveRun:
@@ -238,8 +256,3 @@ async def _plan(turn: InlineTurn, on_delta: Callable[[str], None]) -> Plan:
         limits=limits_of(agent, prefs),
         client_tools=turn.client_tools,
     )
-
-
-async def models_for(ref: str, fallback: str) -> list[ModelChoice]:
-    """Off the loop: finding a default may ask the host's providers."""
-    return await asyncio.to_thread(choose_models, ref, fallback)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 
 from apps.core.actor import Actor
 from apps.core.aio import db_call, home_loop
@@ -58,6 +59,7 @@ class LiveRun:
 
 
 _live: dict[UUID, LiveRun] = {}
+_claims: set[asyncio.Task[Any]] = set()  # a claim that has begun ends as a run of ours, or not
 _keeper: asyncio.Task[None] | None = None
 _draining = False
 
@@ -75,32 +77,50 @@ def stop_here(run_id: UUID) -> None:
 
 async def advance(workspace_id: UUID, run_id: UUID) -> None:
     """Claim a queued run and carry it to its rest. Quietly does nothing if it cannot be claimed."""
-    if _draining or len(_live) >= settings.MAX_CONCURRENT_RUNS:
+    if _draining or _is_full():
         return  # it stays queued: another worker, or the next sweep, takes it
+    claim = asyncio.current_task()
+    assert claim is not None
+    _claims.add(claim)
     try:
         hold, run_input, limits = await db_call(services.claim_run, workspace_id, run_id)
     except RunNotClaimable:
         return
+    finally:
+        _claims.discard(claim)
     await carry(hold, run_input, limits)
 
 
 async def carry(hold: Hold, run_input: dict[str, Any], limits: dict[str, Any]) -> Outcome | None:
-    """Plan and drive a held run; a failure to plan ends it in words, a crash with its traceback."""
+    """Plan and drive a held run; a failure to plan ends it in words, a crash with its traceback.
+
+    A database that does not answer ends nothing: the lease runs out, and the run is resumed.
+    """
     actor = Actor.for_engine(hold.workspace_id, user_id=hold.user_id)
     journal = RunJournal(actor, hold)
+    live = LiveRun(hold)
+    _enter(live)  # planning may take longer than a lease
     try:
         plan = await handler_of(hold.kind).plan(hold, run_input)
         plan.limits = replace(plan.limits, **limits)
         return await drive(
-            hold, plan, journal, resume=hold.attempt > 1 or bool(run_input.get("resumes"))
+            hold,
+            plan,
+            journal,
+            resume=hold.attempt > 1 or bool(run_input.get("resumes")),
+            live=live,
         )
     except LeaseLost:
         log.warning("run %s: lease lost, another worker has it", hold.run_id)
+    except (OperationalError, InterfaceError):
+        log.warning("run %s: the database is away, its lease decides", hold.run_id, exc_info=True)
     except DomainError as error:
         await _fail(journal, error.code, error.message)
     except Exception:
         log.exception("run %s crashed", hold.run_id)
         await _fail(journal, "internal", "Something went wrong.")
+    finally:
+        _leave(live)
     return None
 
 
@@ -114,7 +134,10 @@ async def drive(
 ) -> Outcome:
     """Run the engine over `plan`, keeping the lease, until the run rests."""
     live = live or LiveRun(hold)
-    _admit(live)
+    if hold.run_id not in _live:
+        if _is_full():
+            raise RunLimitReached
+        _enter(live)
     try:
         state = await resumed_state(hold, plan) if resume else None
         ports = Ports(
@@ -135,14 +158,21 @@ async def drive(
             run_key=str(hold.run_id),
         )
     finally:
-        _live.pop(live.hold.run_id, None)
-        frames.finish(live.hold.run_id)
+        _leave(live)
 
 
-def _admit(live: LiveRun) -> None:
+def _is_full() -> bool:
+    """Claims under way count: each becomes a run here."""
+    return len(_live) + len(_claims) >= settings.MAX_CONCURRENT_RUNS
+
+
+def _leave(live: LiveRun) -> None:
+    _live.pop(live.hold.run_id, None)
+    frames.finish(live.hold.run_id)
+
+
+def _enter(live: LiveRun) -> None:
     global _keeper  # noqa: PLW0603
-    if len(_live) >= settings.MAX_CONCURRENT_RUNS:
-        raise RunLimitReached
     live.task = asyncio.current_task()
     _live[live.hold.run_id] = live
     if _keeper is None or _keeper.done():
@@ -169,7 +199,7 @@ async def drain(seconds: float = 8.0) -> int:
     global _draining  # noqa: PLW0603
     _draining = True
     try:
-        tasks = [live.task for live in _live.values() if live.task]
+        tasks = [*_claims, *(live.task for live in _live.values() if live.task)]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
         left = [live.hold for live in list(_live.values())]
