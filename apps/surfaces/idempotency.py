@@ -2,6 +2,7 @@
 
 The claim is an INSERT that one request wins. A process that dies in the middle leaves the claim: the
 outcome is unknown, so the key answers "in progress" until it expires; at most once beats twice.
+Answers may hold a secret that is shown once (a new token), so they are kept sealed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from apps.core.clock import now
+from apps.core.crypto import SealBroken, context_of, open_sealed, seal
 from apps.core.errors import IdempotencyConflict, InvalidInput
 from apps.surfaces.models import IdempotentReply
 
@@ -48,7 +50,7 @@ class Claim:
             return
         kept = {name: reply.headers[name] for name in _KEPT_HEADERS if name in reply.headers}
         IdempotentReply.objects.filter(id=self.row).update(
-            status=reply.status, headers=kept, body=reply.body
+            status=reply.status, headers=kept, body=seal(reply.body, context=_context(self.row))
         )
 
     def release(self) -> None:
@@ -79,7 +81,15 @@ def claim(credential: str, key: str, mark: str) -> Claim | IdempotentReply:
     kept = IdempotentReply.objects.filter(credential=credential, key=key).first()
     if kept is None or kept.status == IN_PROGRESS or kept.fingerprint != mark:
         raise IdempotencyConflict
+    try:
+        kept.body = open_sealed(kept.body, context=_context(kept.pk))
+    except SealBroken:  # its key has left the ring: what was answered is not known any more
+        raise IdempotencyConflict from None
     return kept
+
+
+def _context(row: int) -> str:
+    return context_of("", "surfaces_idempotentreply", row, "body")
 
 
 def forget_expired(limit: int) -> int:
