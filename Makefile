@@ -20,10 +20,10 @@ setup-dev:
 	@$(PYTHON) polymux/embedded/bootstrap.py --dev --extra local --extra s3 --extra otel
 
 test: setup-dev ## Set up and run all tests and house checks (ARGS="tests/platform -x" to choose)
-	@$(VENV) -m pytest $(ARGS)
+	@$(VENV) -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: setup-dev ## Measure throughput and latency
-	@$(VENV) -m pytest tests/bench -m bench -s $(ARGS)
+	@$(VENV) -m tests.bench $(ARGS)
 
 lint: setup-dev ## Check style, types and who imports whom
 	$(VENV) -m ruff check .
