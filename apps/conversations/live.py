@@ -69,6 +69,8 @@ class SessionSocket(LiveSocket):
 
     async def opening_frames(self, context: Context) -> Sequence[Frame]:
         session = await db_call(selectors.get_session, context.actor, self.session_id)
+        if session.status == SessionStatus.ENDED:  # since `authorize`: the stream will not tell it
+            raise SessionEnded
         state = await db_call(
             opening_state, session, base=self._base(), last_seq=self.sub.cursor, gap=self.sub.gap
         )

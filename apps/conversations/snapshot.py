@@ -14,6 +14,8 @@ from apps.core.ids import wire_id
 from apps.runs.models import TERMINAL, Run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from apps.conversations.models import Message
     from apps.events.selectors import EventRow
 
@@ -21,9 +23,26 @@ MAX_PENDING = 50
 
 
 def session_state(session: Session, *, base: str = "") -> dict[str, Any]:
-    """The snapshot's payload. Three queries at most: it is sent on connects and on changes."""
+    """The snapshot's payload. Two queries: it is sent on connects and on changes."""
+    return session_states(session.workspace_id, [session], base=base)[0]
+
+
+def session_states(
+    workspace_id: UUID, sessions: Sequence[Session], *, base: str = ""
+) -> list[dict[str, Any]]:
+    """The snapshots of sessions of one workspace, in their order; two queries however many."""
+    ids = [session.pk for session in sessions]
+    runs, asked = _open_runs(workspace_id, ids), _pending(workspace_id, ids)
+    return [
+        _state_of(session, runs.get(session.pk), asked.get(session.pk, []), base)
+        for session in sessions
+    ]
+
+
+def _state_of(
+    session: Session, run: Run | None, asked: list[Approval], base: str
+) -> dict[str, Any]:
     body = session_json(session, base=base)
-    run = _open_run(session)
     return {
         "session": body,
         "browser_agents": [],
@@ -35,21 +54,29 @@ def session_state(session: Session, *, base: str = "") -> dict[str, Any]:
         "browser_mode": session.browser_mode,
         "humanize": session.humanize,
         "cloaked": session.cloaked,
-        "pending": [approval_json(approval) for approval in _pending(session)],
+        "pending": [approval_json(approval) for approval in asked],
         "active_run": run_json(run) if run else None,
     }
 
 
-def _open_run(session: Session) -> Run | None:
-    runs = Run.objects.in_workspace(session.workspace_id).filter(session_id=session.pk)
-    return runs.exclude(status__in=TERMINAL).order_by("-created_at").first()
+def _open_runs(workspace_id: UUID, session_ids: list[UUID]) -> dict[UUID, Run]:
+    """The newest run of each session that has not ended."""
+    runs = Run.objects.in_workspace(workspace_id).filter(session_id__in=session_ids)
+    found = runs.exclude(status__in=TERMINAL).order_by("created_at")
+    return {run.session_id: run for run in found if run.session_id}
 
 
-def _pending(session: Session) -> list[Approval]:
-    rows = Approval.objects.in_workspace(session.workspace_id).filter(
-        session_id=session.pk, status=ApprovalStatus.PENDING
+def _pending(workspace_id: UUID, session_ids: list[UUID]) -> dict[UUID, list[Approval]]:
+    """What each session waits for, oldest first, at most 50 each."""
+    rows = Approval.objects.in_workspace(workspace_id).filter(
+        session_id__in=session_ids, status=ApprovalStatus.PENDING
     )
-    return list(rows.order_by("created_at")[:MAX_PENDING])
+    found: dict[UUID, list[Approval]] = {}
+    for row in rows.order_by("created_at")[: MAX_PENDING * len(session_ids)]:
+        asked = found.setdefault(row.session_id, []) if row.session_id else []
+        if len(asked) < MAX_PENDING:
+            asked.append(row)
+    return found
 
 
 def run_json(run: Run) -> dict[str, Any]:
@@ -112,9 +139,10 @@ def complete_states(workspace_id: UUID, rows: list[EventRow]) -> None:
     """
     rows = [row for row in rows if row.name != "run.started" or row.payload["attempt"] > 1]
     last = {row.session_id: row for row in rows if row.session_id}
-    sessions = Session.objects.in_workspace(workspace_id).filter(pk__in=list(last))
-    for session in sessions:
-        last[session.pk].payload["state"] = session_state(session)
+    sessions = list(Session.objects.in_workspace(workspace_id).filter(pk__in=list(last)))
+    states = session_states(workspace_id, sessions)
+    for session, state in zip(sessions, states, strict=True):
+        last[session.pk].payload["state"] = state
 
 
 def complete_approvals(workspace_id: UUID, rows: list[EventRow]) -> None:

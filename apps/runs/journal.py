@@ -84,8 +84,7 @@ class RunJournal:
         promised = budgets.reserve(self.hold, worst)
         if promised is False:
             return Go.BUDGET
-        self.reserved = worst if promised else Spend()
-        kept = self.reserved
+        kept = worst if promised else Spend()
         rows = execute(
             _BEGIN,
             [settings.LEASE_SECONDS, kept.tokens, kept.cost_micros, kept.tool_calls, *self._held],
@@ -93,6 +92,7 @@ class RunJournal:
         if not rows:
             transaction.set_rollback(True)
             return Go.LEASE_LOST
+        self.reserved = kept
         return Go.CANCEL if rows[0][0] else Go.ON
 
     @transaction.atomic
@@ -148,7 +148,11 @@ class RunJournal:
         """Replace the promise; without one no budget covers this run."""
         if self.reserved != Spend():
             budgets.settle(self.hold, self.reserved, real)
-            self.reserved = Spend()
+            # Forgotten when it is true: a call that fails after this still owes the promise.
+            transaction.on_commit(self._forget_promise)
+
+    def _forget_promise(self) -> None:
+        self.reserved = Spend()
 
     def _write(self, statement: str, values: list[Any]) -> tuple[Any, ...]:
         """One update under the lease; the run's totals. LeaseLost when it is no longer ours."""

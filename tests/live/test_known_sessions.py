@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from apps.conversations.models import Session
 from apps.runs.models import Run
+from tests.live.conftest import attach
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,3 +50,21 @@ def test_a_chat_id_is_free_again_when_its_session_was_deleted(client):
     again = complete(client, chat_id="mine")
     assert again.status_code == 200, again.text
     assert again.headers["x-session-id"] != first.headers["x-session-id"]
+
+
+async def test_a_socket_does_not_outlive_the_session_it_was_opened_for(session, monkeypatch):
+    """It ended after the credential was proven, before the stream began: no frame would tell."""
+    from apps.conversations import live
+
+    admit = live._admit
+
+    def admitted_then_ended(seen):
+        found = admit(seen)
+        Session.unscoped.update(status="ended")
+        return found
+
+    monkeypatch.setattr(live, "_admit", admitted_then_ended)
+    with pytest.raises(InvalidStatus) as refused:
+        async with attach(session) as socket:
+            await socket.next()
+    assert refused.value.response.status_code == 410

@@ -19,9 +19,10 @@ from apps.conversations.services import (
     stop_turn,
 )
 from apps.core.actor import Actor
-from apps.engine.ports import Ending, Outcome, StepRecord, Usage
+from apps.engine.ports import Ending, Outcome, Spend, StepRecord, Usage
+from apps.events.log import log_after
 from apps.runs.journal import RunJournal
-from apps.runs.models import Run
+from apps.runs.models import Budget, Run
 from apps.runs.services import cancel_run, claim_run, sweep_leases
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -209,3 +210,28 @@ def test_a_replaced_message_takes_the_answer_under_way_with_it(aurora, session):
     post_message(aurora.ada, session.pk, content="Of cats", replaces_message_id=first.wire_id)
     journal._record(step(1, 100), Outcome(Ending.CANCELLED, text="Dogs are"))
     assert list(Message.unscoped.values_list("content", flat=True)) == ["Of cats"]
+
+
+def test_a_step_that_cannot_be_written_leaves_no_promise_behind(aurora, session, monkeypatch):
+    journal = claimed_turn(aurora, session)
+    journal._begin(Spend(tokens=400))
+
+    def broken(*_):
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("apps.runs.journal.publish", broken)
+        with pytest.raises(RuntimeError):
+            journal._record(step(1, 100), Outcome(Ending.DONE, text="Hi"))
+    journal._close(Outcome(Ending.FAILED, code="internal"))
+    assert Budget.unscoped.get().reserved_tokens == 0
+
+
+def test_what_changed_many_sessions_is_read_in_few_queries(aurora, recording_queue, count_queries):
+    engine = Actor.for_engine(aurora.id)
+    for _ in range(8):
+        claimed_turn(aurora, create_session(engine)[0])
+    with count_queries(5):  # the rows; their messages, sessions, open runs and open questions
+        rows = log_after(aurora.id, 0)
+    told = [row.payload["state"] for row in rows if row.name == "session.changed"]
+    assert [state["active_run"]["status"] for state in told] == ["running"] * 8
