@@ -63,7 +63,7 @@ def attach_file(actor: Actor, session_id: UUID, upload: File[bytes]) -> Attachme
 def _add_row(actor: Actor, row: Attachment) -> None:
     from apps.conversations.services.sessions import lock_session
 
-    session = lock_session(actor, row.session_id)  # looked at, and its files counted, under the lock
+    session = lock_session(actor, row.session_id)  # its files are counted under the lock
     if session.status == SessionStatus.ENDED:
         raise SessionEnded
     files = Attachment.objects.in_workspace(actor.workspace_id).filter(session_id=row.session_id)
