@@ -29,7 +29,7 @@ ENTRY_DELTAS = 500
 READ_ENTRIES = 200
 RETRY_SECONDS = 0.5
 SECONDS = 2.0
-SETTLE_SECONDS = 0.2
+SETTLE_SECONDS = 0.5
 
 
 class _State:
@@ -100,7 +100,7 @@ def send(sessions: Iterable[UUID]) -> None:
 
 
 async def drained() -> None:
-    """Wait, at most 0.2 s, until deltas said before now are out: facts told later follow them."""
+    """Wait, at most half a second, until deltas said before now are out: facts told later follow them."""
     if _state is not None and _state.sender is not None and not _state.sender.done():
         await asyncio.wait([_state.sender], timeout=SETTLE_SECONDS)
 
@@ -189,11 +189,19 @@ def arrived(session_id: UUID) -> None:
 
 
 async def settled(sessions: Iterable[UUID]) -> None:
-    """Wait, at most 0.2 s, for readings of these sessions under way: their deltas come first."""
-    if _state is not None:
-        tasks = [task for s in sessions if (task := _state.readers.get(s)) is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=SETTLE_SECONDS)
+    """Read these sessions' entries, at most half a second, before their facts are told: the deltas come first.
+
+    Waiting for a reading under way is not enough: a fact's nudge may overtake that of its deltas.
+    """
+    state = _now()
+    if state is None:
+        return
+    wanted = list(sessions)
+    for session_id in wanted:
+        arrived(session_id)
+    tasks = [task for s in wanted if (task := state.readers.get(s)) is not None]
+    if tasks:
+        await asyncio.wait(tasks, timeout=SETTLE_SECONDS)
 
 
 async def _read_quietly(state: _State, session_id: UUID) -> None:
