@@ -7,6 +7,7 @@ Signals and `auto_now` are honoured by `pre_save`; constraints and defaults are 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
@@ -25,18 +26,27 @@ def _columns(model: type[models.Model]) -> tuple[str, tuple[Any, ...]]:
     return f'INSERT INTO "{model._meta.db_table}" ({names}) VALUES ', fields  # noqa: S608
 
 
-def insert(*rows: models.Model) -> None:
-    """Insert `rows` of one model in one statement; raises IntegrityError as `save` would."""
-    head, fields = _columns(type(rows[0]))
-    marks = "(" + ", ".join(["%s"] * len(fields)) + ")"
+def insert(*rows: models.Model, eventual: bool = False) -> None:
+    """Insert `rows`, in order, in one round trip; raises IntegrityError as `save` would.
+
+    `eventual`: this transaction's commit does not wait for the disk. For what nobody has been told of
+    yet, and what a later, waiting commit makes durable with it (the log is written in order).
+    """
+    statements = ["SET LOCAL synchronous_commit = off"] if eventual else []
     values: list[Any] = []
-    for row in rows:
-        values.extend(
-            field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields
-        )
-        row._state.adding, row._state.db = False, connection.alias
+    for model, group in groupby(rows, key=type):
+        head, fields = _columns(model)
+        marks = "(" + ", ".join(["%s"] * len(fields)) + ")"
+        same = list(group)
+        for row in same:
+            values.extend(
+                field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields
+            )
+            row._state.adding, row._state.db = False, connection.alias
+        statements.append(head + ", ".join([marks] * len(same)))
+    # Several statements in one: our cursors bind on the client's side (`server_side_binding` is off).
     with connection.cursor() as cursor:
-        cursor.execute(head + ", ".join([marks] * len(rows)), values)
+        cursor.execute("; ".join(statements), values)
 
 
 def execute(statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
