@@ -246,6 +246,9 @@ def _is_requester(actor: Actor, approval: Approval) -> bool:
 def _check_decider(actor: Actor, approval: Approval) -> None:
     if actor.kind in NOT_HUMAN or actor.role is Role.VIEWER:
         raise Forbidden("You may not decide requests in this workspace.")
+    # A session token may be in an untrusted browser: it answers questions, it permits nothing.
+    if actor.kind is CallerKind.SESSION_TOKEN and approval.kind != ApprovalKind.QUESTION:
+        raise Forbidden("A session token may not decide this.")
     if _is_requester(actor, approval):
         raise SelfApproval
 

@@ -285,13 +285,15 @@ def _used(outcome: Outcome) -> int:
 
 
 def _ask_for_more(actor: Actor, hold: Hold, outcome: Outcome) -> UUID | None:
-    """A spent session budget asks for more; any other budget (a workspace's, a token's) is final."""
+    """A session's budget that refuses a call asks for more; a run's own limits are final.
+
+    Another budget (a workspace's, a token's) may be the one that refused: then the answer changes
+    nothing, and the turn asks again.
+    """
     session = Session.objects.in_workspace(hold.workspace_id).filter(pk=hold.session_id).first()
-    if session is None or not session.token_budget:
+    if session is None or not session.token_budget or outcome.code != "budget_exceeded":
         return None
     used = session.tokens_used + _used(outcome)
-    if used < session.token_budget // 2:
-        return None
     return request(
         actor,
         kind=ApprovalKind.BUDGET,

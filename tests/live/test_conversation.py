@@ -224,11 +224,11 @@ async def test_a_pending_question_is_told_again_on_reconnect(stack, session):
     assert final["payload"]["content"] == "Fine."
 
 
-async def test_a_spent_budget_pauses_and_asks_and_goes_on_when_allowed(stack, client):
+async def test_a_spent_budget_pauses_and_asks_and_goes_on_when_allowed(stack, client, aurora):
     made = client.post("/sessions", json={"token_budget": 6000}).json()
     big = Reply("Enough.", usage={"prompt_tokens": 3000, "completion_tokens": 2500})
     stack.stub.script("default", big)
-    async with attach(made) as socket:
+    async with attach(made, token=aurora.ben_token) as socket:
         await socket.say("user_message", content="One")
         await socket.until("message", role="assistant", is_partial=False)
         await socket.say("user_message", content="Two")
@@ -244,6 +244,16 @@ async def test_a_spent_budget_pauses_and_asks_and_goes_on_when_allowed(stack, cl
         final = await socket.until("message", role="assistant", is_partial=False)
     assert asked["payload"]["token_budget"] == 6000
     assert final["payload"]["content"] == "Enough."
+
+
+async def test_a_budget_below_one_call_asks_too_and_a_session_token_may_not_allow_it(client):
+    made = client.post("/sessions", json={"token_budget": 10}).json()
+    async with attach(made) as socket:
+        await socket.say("user_message", content="One")
+        asked = await socket.until("approval_request", reason="budget_exceeded")
+        await socket.say("approval_provided", msg_id=asked["payload"]["msg_id"], approved=True)
+        refused = await socket.until("error")
+    assert refused["payload"]["code"] == "FORBIDDEN"
 
 
 async def test_pausing_stops_the_agent_and_resuming_answers_what_waited(stack, client, session):

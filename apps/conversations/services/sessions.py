@@ -11,11 +11,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.accounts.services import record_change
+from apps.approvals.models import ApprovalKind
 from apps.conversations.errors import SessionLimitReached, SessionNotActive, SessionNotFound
 from apps.conversations.events import SessionChanged, SessionCreated, SessionEndedFact
 from apps.conversations.models import EndReason, Session, SessionStatus
 from apps.conversations.selectors import active_sessions, visible
-from apps.conversations.services.turns import cancel_turns, start_turn_if_due
+from apps.conversations.services.turns import cancel_turns, pending_of, start_turn_if_due
 from apps.core.actor import Actor, CallerKind, Scope
 from apps.core.errors import InvalidInput, ScopeInsufficient
 from apps.core.rows import execute, insert
@@ -236,7 +237,6 @@ def _end_if_idle(workspace_id: UUID, session_id: UUID, before: Any) -> bool:
     session = Session.unscoped.select_for_update(skip_locked=True).filter(pk=session_id).first()
     if session is None or session.last_active_at >= before or session.status == SessionStatus.ENDED:
         return False
-    spent = session.token_budget and session.tokens_used >= session.token_budget
-    over = session.status == SessionStatus.PAUSED and spent
-    finish(actor, session, EndReason.BUDGET_EXCEEDED if over else EndReason.IDLE_TIMEOUT)
+    asked = any(asks.kind == ApprovalKind.BUDGET for _, asks in pending_of(actor, session_id))
+    finish(actor, session, EndReason.BUDGET_EXCEEDED if asked else EndReason.IDLE_TIMEOUT)
     return True
