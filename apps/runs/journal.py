@@ -56,7 +56,7 @@ STATUS_OF = {
     Ending.BUDGET: RunStatus.FAILED,
 }
 ASKING = frozenset({Ending.WAITING, Ending.BUDGET})
-RESULT_IN_EVENT = 8_000  # characters of a tool's result that travel in the event
+RESULT_IN_EVENT = 8_000  # characters of a tool's arguments or result that travel in an event
 
 
 class RunJournal:
@@ -246,7 +246,7 @@ class RunJournal:
                 call_id=call["id"],
                 agent_key=key,
                 tool=call["name"],
-                arguments=redacted(call.get("arguments")),
+                arguments=_capped(redacted(call.get("arguments"))),
                 started_at=now,
             )
             for call in calls
@@ -257,12 +257,10 @@ def _shortened(output: Any) -> Any:
     """A tool's result as the live stream shows it."""
     if isinstance(output, dict) and "content" in output:
         output = output.get("data") if output.get("data") is not None else output["content"]
-    output = redacted(output)
-    text = output if isinstance(output, str) else None
-    if text is not None and len(text) > RESULT_IN_EVENT:
-        return text[:RESULT_IN_EVENT] + "…"
-    return (
-        output
-        if text is not None or len(str(output)) <= RESULT_IN_EVENT
-        else str(output)[:RESULT_IN_EVENT]
-    )
+    return _capped(redacted(output))
+
+
+def _capped(value: Any) -> Any:
+    """`value`, or the beginning of its text when it is too long for an event."""
+    text = value if isinstance(value, str) else str(value)
+    return value if len(text) <= RESULT_IN_EVENT else text[:RESULT_IN_EVENT] + "…"

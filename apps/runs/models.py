@@ -21,6 +21,7 @@ class RunStatus(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+OPEN = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)  # the index says these, too
 TERMINAL = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED})
 
 # From where to where a run may move. `running -> queued` is a lost lease being handed on.
@@ -96,6 +97,11 @@ class Run(TenantModel):
             ),
             models.Index(
                 fields=["lease_until"], name="run_leases", condition=models.Q(status="running")
+            ),
+            models.Index(
+                fields=["workspace", "session_id"],
+                name="run_open_in_session",
+                condition=models.Q(status__in=["queued", "running", "waiting"]),
             ),
             models.Index(
                 fields=["waiting_for"], name="run_waiting", condition=models.Q(status="waiting")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from apps.runs.errors import RunNotFound
-from apps.runs.models import TERMINAL, Run, Step
+from apps.runs.models import OPEN, Run, Step
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -30,7 +30,7 @@ def list_runs(actor: Actor, *, session_id: UUID | None = None) -> QuerySet[Run]:
 def active_run(actor: Actor, session_id: UUID) -> Run | None:
     """The session's run that has not ended, newest first, or None."""
     runs = Run.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
-    return runs.exclude(status__in=TERMINAL).order_by("-created_at").first()
+    return runs.filter(status__in=OPEN).order_by("-created_at").first()
 
 
 def list_steps(actor: Actor, run_id: UUID) -> QuerySet[Step]:

@@ -13,7 +13,7 @@ from apps.approvals.services import decide
 from apps.conversations.models import EndReason, Message, MessageRole, Session, SessionStatus
 from apps.core.actor import Scope
 from apps.runs.budgets import raise_cap
-from apps.runs.models import TERMINAL, Run, RunStatus
+from apps.runs.models import OPEN, Run, RunStatus
 from apps.runs.services import cancel_run, open_run
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def start_turn_if_due(actor: Actor, session: Session) -> None:
 
 def open_turns(actor: Actor, session_id: UUID) -> list[Run]:
     runs = Run.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
-    return list(runs.exclude(status__in=TERMINAL).order_by("created_at"))
+    return list(runs.filter(status__in=OPEN).order_by("created_at"))
 
 
 def cancel_turns(actor: Actor, session_id: UUID, *, reason: str) -> int:
@@ -53,7 +53,7 @@ def cancel_turns(actor: Actor, session_id: UUID, *, reason: str) -> int:
     All are locked before the first is told of: what locks the stream head must not wait for a run.
     """
     runs = Run.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
-    turns = list(runs.exclude(status__in=TERMINAL).order_by("created_at").select_for_update())
+    turns = list(runs.filter(status__in=OPEN).order_by("created_at").select_for_update())
     for run in turns:
         cancel_run(actor, run.pk, reason=reason)
     return len(turns)

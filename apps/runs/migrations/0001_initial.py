@@ -246,6 +246,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="run",
             index=models.Index(
+                condition=models.Q(("status__in", ["queued", "running", "waiting"])),
+                fields=["workspace", "session_id"],
+                name="run_open_in_session",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="run",
+            index=models.Index(
                 condition=models.Q(("status", "queued")),
                 fields=["created_at", "id"],
                 name="run_queue",
