@@ -29,7 +29,7 @@ ENTRY_DELTAS = 500
 READ_ENTRIES = 200
 RETRY_SECONDS = 0.5
 SECONDS = 2.0
-SETTLE_SECONDS = 0.5
+SETTLE_SECONDS = 2.0
 
 
 class _State:
@@ -100,7 +100,7 @@ def send(sessions: Iterable[UUID]) -> None:
 
 
 async def drained() -> None:
-    """Wait, at most half a second, until deltas said before now are out: facts told later follow them."""
+    """Wait, at most 2 s, until deltas said before now are out: facts told later follow them."""
     if _state is not None and _state.sender is not None and not _state.sender.done():
         await asyncio.wait([_state.sender], timeout=SETTLE_SECONDS)
 
@@ -189,7 +189,7 @@ def arrived(session_id: UUID) -> None:
 
 
 async def settled(sessions: Iterable[UUID]) -> None:
-    """Read these sessions' entries, at most half a second, before their facts are told: the deltas come first.
+    """Read these sessions' entries, at most 2 s, before their facts are told: the deltas come first.
 
     Waiting for a reading under way is not enough: a fact's nudge may overtake that of its deltas.
     """

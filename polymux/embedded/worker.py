@@ -27,6 +27,9 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
+        from celery.worker import state
+
+        state.should_stop = None  # what an earlier worker of this process was told
         os.environ.setdefault("CELERY_SKIP_CHECKS", "1")  # manage.py has just made them
         if not settings.REDIS_URL:  # "no hostname was supplied": memory:// has none
             logging.getLogger("kombu.connection").setLevel(logging.ERROR)
@@ -73,11 +76,8 @@ class Worker:
 
     def restart(self) -> None:
         """A new consumer on a new connection, for one that has gone deaf."""
-        from celery.worker import state
-
         self.close()
         self.join()
-        state.should_stop = None
         self._ready.clear()
         self.start()
 

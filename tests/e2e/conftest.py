@@ -37,7 +37,7 @@ class Installation:
         self.password = re.search(r"Password\s+(\S+)", serving.out)[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve_process():
     """`manage.py serve` with nothing but a model's address: embedded database, worker and beat."""
     folder = Path(tempfile.mkdtemp(prefix="polymux-e2e-"))
@@ -55,8 +55,9 @@ def serve_process():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
+    """Not longer than its module: the driver keeps an event loop running in this thread."""
     if not Path(CHROMIUM).exists():
         if os.environ.get("POLYMUX_REQUIRE_SERVICES") or os.environ.get("CI"):
             pytest.fail("Chromium is not installed")

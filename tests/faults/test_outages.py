@@ -46,7 +46,7 @@ def test_a_restart_of_the_database_costs_503s_at_most(serve, talk_to, postgres):
     seen = chats.stop() + reads.stop()
     assert set(seen) <= {200, 503}
     assert seen.count(200) > 4
-    assert server.status("/readyz") == 200
+    wait_until(lambda: server.status("/readyz") == 200, 30)
 
 
 @pytest.fixture

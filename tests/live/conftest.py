@@ -33,6 +33,9 @@ def stack(_stack: Stack, transactional_db: None, settings: Any) -> Iterator[Stac
     """The running product, with an empty database and a provider that has forgotten its scripts."""
     from django.db import connections
 
+    settings.MODEL_ENDPOINTS = [f"stub={_stack.base_url}"]
+    settings.DEFAULT_MODEL = "stub/default"
+    settings.RATE_READ_PER_MIN = settings.RATE_WRITE_PER_MIN = 100_000
     forget_setups()
     _stack.stub.reset()
     yield _stack

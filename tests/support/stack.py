@@ -19,14 +19,9 @@ class Stack:
         self.base_url = self.stub.start()
 
     def start(self) -> None:
-        from django.conf import settings
-
         from polymux.embedded.web import UvicornWeb, address_of, bind
         from polymux.embedded.worker import Worker
 
-        settings.MODEL_ENDPOINTS = [f"stub={self.base_url}"]
-        settings.DEFAULT_MODEL = "stub/default"
-        settings.RATE_READ_PER_MIN = settings.RATE_WRITE_PER_MIN = 100_000
         listener = bind("127.0.0.1", 0)
         self.url = address_of(listener)
         self.web = UvicornWeb()
