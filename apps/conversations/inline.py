@@ -130,6 +130,8 @@ class InlineJournal(RunJournal):
         turn, session = self._turn, self._turn.session
         if not turn.is_new:
             self._reopen(session)  # before the budgets: sessions are locked first, everywhere
+        elif session.external_key:  # a conversation that may be gone on with
+            budgets.cap_session(turn.actor, session.pk, turn.preferences)
         promised = budgets.reserve(self.hold, worst)
         if promised is False:
             transaction.set_rollback(True)

@@ -93,7 +93,8 @@ class Topic:
                 rows = await db_call(
                     log.log_after, self.workspace_id, self.cursor, limit=ROWS_A_READ
                 )
-                await relay.settled({row.session_id for row in rows} & self.by_session.keys())
+                told = {row.session_id for row in rows}
+                await relay.settled([s for s in self.by_session if s in told])
                 self.fan_out(rows)
                 if not rows:  # retention has removed what we were told of
                     self.cursor = max(self.cursor, known)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from apps.core.actor import Actor
     from apps.runs.holding import Hold
+    from apps.workspaces.preferences import Preferences
 
+MICROS_A_CENT = 10_000
 SUBJECTS = ("workspace", "session", "agent", "token")
 
 _COVERS = (
@@ -118,6 +120,19 @@ def set_budget(
     )
     record_change(actor, "budget.set", subject_type, subject_id, after=caps)
     return budget
+
+
+def cap_session(actor: Actor, session_id: UUID, preferences: Preferences) -> None:
+    """What the workspace lets a new session spend, when it says so."""
+    cents = preferences.cost_budget_cents
+    if preferences.token_budget or cents:
+        set_budget(
+            actor,
+            "session",
+            session_id,
+            tokens=preferences.token_budget or None,
+            cost_micros=cents * MICROS_A_CENT or None,
+        )
 
 
 def raise_cap(actor: Actor, subject_type: str, subject_id: UUID, *, extra_tokens: int) -> None:

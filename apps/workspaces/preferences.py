@@ -2,7 +2,7 @@
 
 default_model     "provider/model" used where nothing more specific is set; "" = the installation's
 fallback_model    tried when the first one fails for good; "" = none
-history           how much of a conversation a model sees: "full", "recent" or "summary"
+history           how much of a conversation a model sees: "full" (what fits its window) or "recent"
 history_messages  with "recent": the last so many messages (1-1000)
 token_budget      tokens a new session may spend; 0 = no limit
 cost_budget_cents money a new session may spend, in cents; 0 = no limit
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 LONGEST_SETTINGS = 64 * 1024  # bytes of JSON
-HISTORY_RULES = ("full", "recent", "summary")
+HISTORY_RULES = ("full", "recent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def _flag(value: Any) -> bool:
 
 def _history(value: Any) -> str:
     if value not in HISTORY_RULES:
-        raise ValueError("Use one of full, recent, summary.")
+        raise ValueError("Use full or recent.")
     return str(value)
 
 

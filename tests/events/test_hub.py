@@ -62,7 +62,7 @@ async def read_from_anywhere(
 ) -> tuple[int, list[int]]:
     """Come at a random moment with a random cursor and read, with rests, to the end."""
     await asyncio.sleep(chance.random() / 2)
-    since = chance.randrange((await db_call(selectors.head, actor)) + 1)
+    since = min(chance.randrange((await db_call(selectors.head, actor)) + 1), total - 1)
     sub = await hub.subscribe(actor.workspace_id, Plain(), since=since)
     got: list[int] = []
     async with asyncio.timeout(30):

@@ -256,6 +256,17 @@ async def test_a_budget_below_one_call_asks_too_and_a_session_token_may_not_allo
     assert refused["payload"]["code"] == "FORBIDDEN"
 
 
+def test_a_workspace_says_what_a_new_session_may_spend(client, aurora):
+    from apps.runs.models import Budget
+    from apps.workspaces.services import update_settings
+
+    update_settings(aurora.ada, {"token_budget": 5000, "cost_budget_cents": 20})
+    assert client.post("/sessions", json={}).json()["token_budget"] == 5000
+    budget = Budget.unscoped.get()
+    assert (budget.limit_tokens, budget.limit_cost_micros) == (5000, 200_000)
+    assert client.post("/sessions", json={"token_budget": 70}).json()["token_budget"] == 70
+
+
 async def test_pausing_stops_the_agent_and_resuming_answers_what_waited(stack, client, session):
     async with attach(session) as socket:
         await socket.say("pause")

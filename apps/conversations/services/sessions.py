@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,14 @@ from apps.core.actor import Actor, CallerKind, Scope
 from apps.core.errors import InvalidInput, ScopeInsufficient
 from apps.core.rows import execute, insert
 from apps.events.services import publish
-from apps.runs.budgets import set_budget
+from apps.runs.budgets import cap_session
+from apps.workspaces.selectors import get_workspace, read_preferences
 from apps.workspaces.services import expire_session_tokens, issue_session_token
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from apps.workspaces.preferences import Preferences
 
 CHANGEABLE = ("title", "metadata", "browser_mode", "humanize", "cloaked")
 SWEEP_BATCH = 200
@@ -52,6 +56,7 @@ def create_session(
     Raises SessionLimitReached at the credential's limit of active sessions (contract §1.5).
     """
     _need_place(actor, max_active or settings.MAX_ACTIVE_SESSIONS)
+    preferences = _preferences(actor, token_budget)
     session = Session(
         workspace_id=actor.workspace_id,
         user_id=actor.user_id,
@@ -60,21 +65,26 @@ def create_session(
         workflow_id=workflow_id,
         title=title,
         browser_mode=browser_mode,
-        token_budget=token_budget,
+        token_budget=preferences.token_budget or None,
         metadata=metadata or {},
         source=source,
         external_key=external_key,
         position=time.time(),
     )
     insert(session)
-    if token_budget:
-        set_budget(actor, "session", session.pk, tokens=token_budget)
+    cap_session(actor, session.pk, preferences)
     raw = issue_session_token(actor, session.pk)
     if prompt:
         _say_first(actor, session, prompt, attachments)
     _audit(actor, "session.created", session, after={"title": title, "agent_id": agent_id})
     publish(actor, SessionCreated(session_id=session.pk, title=title, source=source))
     return session, raw
+
+
+def _preferences(actor: Actor, token_budget: int | None) -> Preferences:
+    """The workspace's, with what the caller asks for in their place."""
+    chosen = read_preferences(get_workspace(actor).settings)
+    return replace(chosen, token_budget=token_budget) if token_budget else chosen
 
 
 def _say_first(
