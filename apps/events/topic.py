@@ -90,8 +90,9 @@ class Topic:
         try:
             while self.known > self.cursor:
                 known = self.known
+                # Not beyond what we were told of: a row's own nudge comes after its session's tokens.
                 rows = await db_call(
-                    log.log_after, self.workspace_id, self.cursor, limit=ROWS_A_READ
+                    log.log_after, self.workspace_id, self.cursor, upto=known, limit=ROWS_A_READ
                 )
                 told = {row.session_id for row in rows}
                 await relay.settled([s for s in self.by_session if s in told])
