@@ -22,7 +22,7 @@ def test_a_turn_survives_the_death_of_its_server(serve, talk_to, stub):
         "default",
         Reply("Looking. ", calls=(("now", {}),)),
         Reply(("slow ",) * 400, rate=20),
-        Reply("All done."),
+        Reply("All done.", delay=6),  # late enough for a client to be there
     )
     first = serve()
     talk = talk_to(first)
@@ -96,7 +96,7 @@ def test_a_graceful_stop_lets_a_short_turn_finish(serve, talk_to, stub):
 
 
 def test_a_graceful_stop_hands_a_long_turn_to_the_next_server(serve, talk_to, stub):
-    stub.script("default", Reply(("tock ",) * 1000, rate=10), Reply("Resumed."))
+    stub.script("default", Reply(("tock ",) * 1000, rate=10), Reply("Resumed.", delay=6))
     server = serve()
     talk = talk_to(server)
     session = talk.new_session()
