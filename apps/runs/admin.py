@@ -39,7 +39,23 @@ def seconds_of(row: Run | Step) -> str:
     return show.duration((row.finished_at - row.started_at).total_seconds())
 
 
-class StepInline(ReadOnlyInline):
+class _Spent:
+    """The columns that say what a run or a step took."""
+
+    @display(description="Tokens in / out")
+    def tokens(self, row: Run | Step) -> str:
+        return f"{row.tokens_in:,} / {row.tokens_out:,}"
+
+    @display(description="Cost", ordering="cost_micros")
+    def cost(self, row: Run | Step) -> str:
+        return show.usd(row.cost_micros)
+
+    @display(description="Took")
+    def took(self, row: Run | Step) -> str:
+        return seconds_of(row)
+
+
+class StepInline(_Spent, ReadOnlyInline):
     model = Step
     fk_name = "run"
     verbose_name_plural = "journal"
@@ -53,21 +69,9 @@ class StepInline(ReadOnlyInline):
     def get_queryset(self, request: Any) -> Any:
         return super().get_queryset(request).defer("input", "output")
 
-    @display(description="Tokens in / out")
-    def tokens(self, row: Step) -> str:
-        return f"{row.tokens_in:,} / {row.tokens_out:,}"
-
-    @display(description="Cost")
-    def cost(self, row: Step) -> str:
-        return show.usd(row.cost_micros)
-
-    @display(description="Took")
-    def took(self, row: Step) -> str:
-        return seconds_of(row)
-
 
 @admin.register(Run)
-class RunAdmin(ReadOnlyAdmin):
+class RunAdmin(_Spent, ReadOnlyAdmin):
     list_display = (
         "wire",
         "kind",
@@ -166,21 +170,9 @@ class RunAdmin(ReadOnlyAdmin):
             ]
         )
 
-    @display(description="Tokens in / out")
-    def tokens(self, row: Run) -> str:
-        return f"{row.tokens_in:,} / {row.tokens_out:,}"
-
-    @display(description="Cost", ordering="cost_micros")
-    def cost(self, row: Run) -> str:
-        return show.usd(row.cost_micros)
-
     @display(description="Promised to calls in flight")
     def reserved(self, row: Run) -> str:
         return f"{row.reserved_tokens:,} tokens, {show.usd(row.reserved_cost_micros)}"
-
-    @display(description="Took")
-    def took(self, row: Run) -> str:
-        return seconds_of(row)
 
     @display(description="Input")
     def shown_input(self, row: Run) -> Any:
@@ -214,7 +206,7 @@ class RunAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Step)
-class StepAdmin(ReadOnlyAdmin):
+class StepAdmin(_Spent, ReadOnlyAdmin):
     list_display = (
         "index",
         "kind",
@@ -266,18 +258,6 @@ class StepAdmin(ReadOnlyAdmin):
             if match and match.url_name.endswith("changelist")
             else rows
         )
-
-    @display(description="Tokens in / out")
-    def tokens(self, row: Step) -> str:
-        return f"{row.tokens_in:,} / {row.tokens_out:,}"
-
-    @display(description="Cost", ordering="cost_micros")
-    def cost(self, row: Step) -> str:
-        return show.usd(row.cost_micros)
-
-    @display(description="Took")
-    def took(self, row: Step) -> str:
-        return seconds_of(row)
 
     @display(description="Input")
     def shown_input(self, row: Step) -> Any:
