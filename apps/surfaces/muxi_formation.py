@@ -87,10 +87,6 @@ class MuxiFormation(Surface):
             "error", family, seen, error={"code": code, "message": error.message, "data": data}
         )
 
-    def dumps_ok(self, object_name: str, type_name: str, seen: Credentials, data: Any) -> bytes:
-        """A successful envelope, as bytes, for consumers."""
-        return self.dumps(envelope(object_name, type_name, seen, data=data))
-
 
 def envelope(
     object_name: str, type_name: str, seen: Credentials, *, data: Any = None, error: Any = None
