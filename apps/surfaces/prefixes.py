@@ -17,25 +17,11 @@ from apps.surfaces import (
     polyant,
     polymux,
 )
+from apps.workspaces.services.workspaces import RESERVED_SLUGS
 
 if TYPE_CHECKING:
     from apps.surfaces.kit import Surface
 
-# First segments below /api that no formation may be called.
-RESERVED = (
-    "v1",
-    "instances",
-    "users",
-    "auth",
-    "me",
-    "skills",
-    "tools",
-    "analytics",
-    "conversations",
-    "audit-logs",
-    "activity-stream",
-    "attachments",
-)
 # `/webhooks/{platform}` is molecule's for these and polyant's for anything else.
 PLATFORMS = ("telegram", "slack", "whatsapp", "discord", "lark", "github")
 MOLECULE_PARTS = ("tokens", "schedules", "channels", "plugins", "approvals")
@@ -45,7 +31,7 @@ TABLE: tuple[tuple[str, Surface], ...] = (
     (rf"v1/(?:chat/completions|models){_END}", openai.SURFACE),
     (rf"(?:rpc|ping|health|metrics){_END}", muxi_server.SURFACE),
     (rf"api/v1{_END}", polpo.SURFACE),
-    (rf"api/(?:{'|'.join(RESERVED)}){_END}", polyant.SURFACE),
+    (rf"api/(?:{'|'.join(RESERVED_SLUGS)}){_END}", polyant.SURFACE),
     (rf"memories{_END}", polyant.SURFACE),
     (rf"webhooks/(?:{'|'.join(PLATFORMS)}){_END}", molecule.SURFACE),
     (rf"webhooks{_END}", polyant.SURFACE),

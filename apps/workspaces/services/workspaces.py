@@ -40,21 +40,19 @@ SLUG_RULE = (
     " letter or digit."
 )
 # First path segments below /api: a workspace's slug names its instance and its formations there.
-RESERVED_SLUGS = frozenset(
-    [
-        "v1",
-        "instances",
-        "users",
-        "auth",
-        "me",
-        "skills",
-        "tools",
-        "analytics",
-        "conversations",
-        "audit-logs",
-        "activity-stream",
-        "attachments",
-    ]
+RESERVED_SLUGS = (
+    "v1",
+    "instances",
+    "users",
+    "auth",
+    "me",
+    "skills",
+    "tools",
+    "analytics",
+    "conversations",
+    "audit-logs",
+    "activity-stream",
+    "attachments",
 )
 
 
