@@ -54,8 +54,6 @@ class Molecule(Surface):
                 ip=credentials.ip,
             )
         try:
-            if "\x00" in raw:
-                raise Unauthenticated
             caller = doors.caller_of_token(
                 raw, request_id=credentials.request_id, ip=credentials.ip
             )
@@ -84,11 +82,7 @@ class Molecule(Surface):
         """600 requests a minute and address, before the login."""
         limit = settings.RATE_MOLECULE_PER_MIN
         state = ratewindow.hit(f"molecule:{credentials.ip}", limit)
-        headers = {
-            "X-RateLimit-Limit": str(state.limit),
-            "X-RateLimit-Remaining": str(state.remaining),
-            "X-RateLimit-Reset": str(state.retry_after),
-        }
+        headers = state.headers()
         if not state.allowed:
             raise WindowSpent(state, headers)
         return headers

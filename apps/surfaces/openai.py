@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
 
@@ -12,12 +12,13 @@ from apps.surfaces.errors import UnknownRoute, WindowSpent
 from apps.surfaces.kit import Credentials, Surface
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
     from apps.core.actor import Actor, Caller
     from apps.core.errors import DomainError
 
+Entered = TypeVar("Entered")
 KEYS = frozenset({"pat", "admin_key", "client_key", "instance_key"})
 STRANGERS_PER_MINUTE = 20  # an instance key or nobody, per address (contract/polyant.md §A)
 
@@ -47,37 +48,13 @@ class OpenAI(Surface):
 
     def prove(self, credentials: Credentials, *, realm: str = "") -> Caller:
         """Any token, API key or instance key of a workspace; a panel session may list models."""
-        raw = credentials.bearer()
-        if credentials.method == "GET" and _panel_session(credentials, raw):
+        if credentials.method == "GET" and _panel_session(credentials, credentials.bearer()):
             return polyant.session_caller(credentials)
-        if not raw:
-            raise TokenMissing(
-                "You didn't provide an API key. Send Authorization: Bearer YOUR_KEY."
-            )
-        try:
-            if "\x00" in raw:
-                raise Unauthenticated
-            return doors.caller_of_key(
-                raw, kinds=KEYS, request_id=credentials.request_id, ip=credentials.ip
-            )
-        except Unauthenticated:
-            raise Unauthenticated("Incorrect API key provided.") from None
+        return _opened(doors.caller_of_key, credentials)
 
     def admit_home(self, credentials: Credentials) -> tuple[Caller, Actor, dict[str, str]]:
         """The chat's way in: caller and home workspace in one query, then the throttle."""
-        raw = credentials.bearer()
-        if not raw:
-            raise TokenMissing(
-                "You didn't provide an API key. Send Authorization: Bearer YOUR_KEY."
-            )
-        try:
-            if "\x00" in raw:
-                raise Unauthenticated
-            caller, actor = doors.home_of_key(
-                raw, kinds=KEYS, request_id=credentials.request_id, ip=credentials.ip
-            )
-        except Unauthenticated:
-            raise Unauthenticated("Incorrect API key provided.") from None
+        caller, actor = _opened(doors.home_of_key, credentials)
         return caller, actor, self.throttle(caller, credentials)
 
     def workspace_id(self, caller: Caller, workspace: str) -> UUID:
@@ -94,11 +71,7 @@ class OpenAI(Surface):
     ) -> dict[str, str]:
         """Chat: generous for tokens, 20 a minute and address for instance keys and nobody."""
         state = ratewindow.hit(*_bucket(caller, credentials))
-        headers = {
-            "X-RateLimit-Limit": str(state.limit),
-            "X-RateLimit-Remaining": str(state.remaining),
-            "X-RateLimit-Reset": str(state.retry_after),
-        }
+        headers = state.headers()
         if not state.allowed:
             raise WindowSpent(state, headers)
         return headers
@@ -127,6 +100,17 @@ class OpenAI(Surface):
 
     def plain_headers(self, seen: Credentials) -> dict[str, str]:
         return super().plain_headers(seen) | {"x-request-id": seen.request_id}
+
+
+def _opened(way_in: Callable[..., Entered], credentials: Credentials) -> Entered:
+    """What `way_in` finds behind the bearer key; upstream's words when it finds nothing."""
+    raw = credentials.bearer()
+    if not raw:
+        raise TokenMissing("You didn't provide an API key. Send Authorization: Bearer YOUR_KEY.")
+    try:
+        return way_in(raw, kinds=KEYS, request_id=credentials.request_id, ip=credentials.ip)
+    except Unauthenticated:
+        raise Unauthenticated("Incorrect API key provided.") from None
 
 
 def _panel_session(credentials: Credentials, raw: str | None) -> bool:

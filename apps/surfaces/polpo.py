@@ -57,8 +57,6 @@ class Polpo(Surface):
         if not raw:
             raise Unauthenticated("Missing API key")
         try:
-            if "\x00" in raw:
-                raise Unauthenticated
             return doors.caller_of_key(
                 raw, kinds=KEYS, request_id=credentials.request_id, ip=credentials.ip
             )

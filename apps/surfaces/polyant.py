@@ -71,11 +71,7 @@ class Polyant(Surface):
         state = ratewindow.hit(f"polyant:{credentials.method}:{where}:{credentials.ip}", limit)
         if not state.allowed:
             raise WindowSpent(state, {})
-        return {
-            "X-RateLimit-Limit": str(state.limit),
-            "X-RateLimit-Remaining": str(state.remaining),
-            "X-RateLimit-Reset": str(state.retry_after),
-        }
+        return state.headers()
 
     def error_body(self, error: DomainError, status: int, seen: Credentials) -> Any:
         if error.kind is Kind.INTERNAL:

@@ -44,6 +44,14 @@ class State:
         """Whole seconds until the window ends, at least 1."""
         return max(1, self.reset - int(time.time()))
 
+    def headers(self) -> dict[str, str]:
+        """`X-RateLimit-*`, with `Reset` in seconds from now: all but polymux's own surface say so."""
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": str(self.retry_after),
+        }
+
 
 class Store(Protocol):
     """Adds `amount` to a key's count in the window that begins at `start`; answers the count."""
