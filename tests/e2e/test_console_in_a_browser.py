@@ -114,13 +114,23 @@ def test_an_operator_watches_the_tokens_arrive(olga):
     assert olga.page.locator(".live-message").count() == 2
 
 
+# A lost connection shows for a second before the page tries again: too short to look for by polling.
+NOTE_STATES = """() => {
+  const badge = document.getElementById("live-connection");
+  window.connectionStates = [];
+  new MutationObserver(() => window.connectionStates.push(badge.dataset.state))
+    .observe(badge, { attributes: true, attributeFilter: ["data-state"] });
+}"""
+
+
 def test_a_dropped_connection_comes_back_and_misses_nothing(olga):
     open_session(olga)
     say(olga, "Tell me something long")
     olga.page.locator(".live-message[data-partial]").wait_for(timeout=15_000)
+    olga.page.evaluate(NOTE_STATES)
     olga.page.context.set_offline(True)
     olga.page.evaluate("dispatchEvent(new Event('pagehide'))")  # closes the socket in the middle
-    olga.page.wait_for_selector("#live-connection:not([data-state=on])")
+    olga.page.wait_for_function("window.connectionStates.includes('retry')")
     olga.page.context.set_offline(False)
     olga.page.wait_for_selector("#live-connection[data-state=on]", timeout=20_000)
     whole = olga.page.locator('.live-message[data-role="assistant"]:not([data-partial]) .live-text')
