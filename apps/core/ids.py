@@ -75,6 +75,14 @@ def wire_id(prefix: str, value: UUID) -> str:
     return f"{prefix}_{base62(value)}"
 
 
+def parse_bare(text: str) -> UUID:
+    """The UUID behind a bare `<base62>` (polpo's 21 or 22 letters) or a plain UUID; else NotFound."""
+    try:
+        return UUID(text) if len(text) == 36 else from_base62(text)
+    except ValueError:
+        raise NotFound from None
+
+
 def session_wire_id(workspace_id: UUID, session_id: UUID) -> str:
     return f"ses_{base62(workspace_id)}_{base62(session_id)}"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django.urls import path
+
 from apps.core.errors import Kind, NotFound, Unauthenticated
 from apps.surfaces import doors, ratewindow
 from apps.surfaces.errors import UnknownRoute, WindowSpent
@@ -12,6 +14,8 @@ from apps.surfaces.kit import STATUSES, Admission, Credentials, Surface
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
+
+    from django.urls import URLPattern
 
     from apps.core.actor import Caller
     from apps.core.errors import DomainError
@@ -38,6 +42,22 @@ CODES: Mapping[Kind, str] = {
     Kind.TIMEOUT: "INTERNAL_ERROR",
     Kind.INTERNAL: "INTERNAL_ERROR",
 }
+
+
+def envelope(data: Any) -> dict[str, Any]:
+    """A success (contract/polpo.md §2.3)."""
+    return {"ok": True, "data": data}
+
+
+def on_projects(route: str, view: Any) -> list[URLPattern]:
+    """`route` under one project and, as every client since 2026-02 calls it, under the default one.
+
+    Both layouts of contract/polpo.md §1.1.
+    """
+    return [
+        path(f"api/v1/projects/<str:project_id>/{route}", view),
+        path(f"api/v1/{route}", view),
+    ]
 
 
 class Polpo(Surface):

@@ -342,6 +342,10 @@ class PolpoView(SurfaceView):
     def workspace_of(self, caller: Caller) -> Where:
         return str(self.kwargs.get("project_id", polpo.DEFAULT_PROJECT))
 
+    def ok(self, data: Any, status: int = 200) -> Response:
+        """`data` in the success envelope (contract/polpo.md §2.3)."""
+        return Response(polpo.envelope(data), status=status)
+
 
 class MoleculeView(SurfaceView):
     """`/workspaces/{workspace_id}/…` (WorkspaceAuth); `realm = "admin"` for AdminAuth."""
