@@ -38,6 +38,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 class RunKind(models.TextChoices):
     CHAT = "chat"
     TASK = "task"
+    REVIEW = "review"
     SCHEDULE = "schedule"
     WORKFLOW_NODE = "workflow_node"
 

@@ -50,6 +50,30 @@ def open_run(
     limits: dict[str, Any] | None = None,
 ) -> Run:
     """A new queued run; a worker is woken after the commit. Publishes RunQueued."""
+    run, queued = queue_run(
+        actor,
+        kind=kind,
+        session_id=session_id,
+        subject=subject,
+        agent_id=agent_id,
+        run_input=run_input,
+        limits=limits,
+    )
+    publish(actor, queued)
+    return run
+
+
+def queue_run(
+    actor: Actor,
+    *,
+    kind: str,
+    session_id: UUID | None = None,
+    subject: tuple[str, UUID] | None = None,
+    agent_id: UUID | None = None,
+    run_input: dict[str, Any] | None = None,
+    limits: dict[str, Any] | None = None,
+) -> tuple[Run, RunQueued]:
+    """As `open_run`, for a caller whose transaction goes on: it publishes the fact itself, last."""
     actor.need(Scope.WRITE)
     run = Run(
         workspace_id=actor.workspace_id,
@@ -66,8 +90,7 @@ def open_run(
     )
     insert(run)
     enqueue(ADVANCE, workspace_id=run.workspace_id, run_id=run.pk)
-    publish(actor, RunQueued(run_id=run.pk, session_id=session_id, kind=kind))
-    return run
+    return run, RunQueued(run_id=run.pk, session_id=session_id, kind=kind)
 
 
 _CLAIM = """UPDATE runs_run AS r SET status = 'running', lease_owner = %s,

@@ -11,6 +11,17 @@ tools_enabled     false: agents here get no tools at all
 tools_need_approval names of tools that wait for a person (at most 100)
 instructions      text put before every agent's own instructions (at most 20 000 characters)
 timezone          the zone schedules and dates are told in
+max_concurrency   tasks that may be at work at once; 0 = no limit but the workers'
+max_retries       how often a failed task is tried again by itself (0-20)
+max_fix_attempts  how often a result that was judged wanting is mended before that (0-10)
+max_question_rounds how often an agent's question is answered for it (0-10)
+max_resolution_attempts how often a task with a failed dependency is thought over (0-10)
+task_timeout      milliseconds one attempt may take; 0 = no limit
+stale_threshold   milliseconds without a sign of life before an attempt is warned of, twice that: ended
+auto_correct_expectations whether estimated expectations may be corrected by what was really made
+judge_model       "provider/model" that reviews results; "" = the workspace's default
+quality_threshold average score (1-5) a mission must reach; 0 = none
+volatile_cleanup  "on_complete": a mission's own agents leave with it; "manual": they stay
 """
 
 from __future__ import annotations
@@ -44,6 +55,17 @@ class Preferences:
     tools_need_approval: tuple[str, ...] = ()
     instructions: str = ""
     timezone: str = "UTC"
+    max_concurrency: int = 0
+    max_retries: int = 3
+    max_fix_attempts: int = 2
+    max_question_rounds: int = 2
+    max_resolution_attempts: int = 2
+    task_timeout: int = 1_800_000
+    stale_threshold: int = 300_000
+    auto_correct_expectations: bool = True
+    judge_model: str = ""
+    quality_threshold: float = 0.0
+    volatile_cleanup: str = "on_complete"
 
 
 def defaults() -> dict[str, Any]:
@@ -111,10 +133,21 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _history(value: Any) -> str:
-    if value not in HISTORY_RULES:
-        raise ValueError("Use full or recent.")
-    return str(value)
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"Use {' or '.join(words)}.")
+        return str(value)
+
+    return check
+
+
+def _score(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("Must be a score from 1 to 5, or 0 for none.")  # noqa: TRY004
+    if value != 0 and not 1 <= value <= 5:
+        raise ValueError("Must be a score from 1 to 5, or 0 for none.")
+    return float(value)
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -134,7 +167,7 @@ def _zone(value: Any) -> str:
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "default_model": _text(200),
     "fallback_model": _text(200),
-    "history": _history,
+    "history": _one_of(*HISTORY_RULES),
     "history_messages": _count(1, 1000),
     "token_budget": _count(0, 10**12),
     "cost_budget_cents": _count(0, 10**9),
@@ -143,5 +176,16 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "tools_need_approval": _names,
     "instructions": _text(20_000),
     "timezone": _zone,
+    "max_concurrency": _count(0, 10_000),
+    "max_retries": _count(0, 20),
+    "max_fix_attempts": _count(0, 10),
+    "max_question_rounds": _count(0, 10),
+    "max_resolution_attempts": _count(0, 10),
+    "task_timeout": _count(0, 7 * 24 * 3_600_000),
+    "stale_threshold": _count(1_000, 24 * 3_600_000),
+    "auto_correct_expectations": _flag,
+    "judge_model": _text(200),
+    "quality_threshold": _score,
+    "volatile_cleanup": _one_of("on_complete", "manual"),
 }
 assert set(_CHECKS) == {field.name for field in fields(Preferences)}

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from apps.core.errors import Conflict, InvalidInput, NotFound
+
+
+class TaskNotFound(NotFound):
+    code = "task_not_found"
+    message = "Task not found."
+
+
+class TaskTitleTaken(Conflict):
+    code = "task_title_taken"
+    message = "An open task of this group has that title already."
+
+
+class TaskStateForbids(Conflict):
+    """The task is not where this can be done."""
+
+    code = "task_state"
+    message = "The task's status does not allow this."
+
+
+class NothingToAssess(InvalidInput):
+    code = "nothing_to_assess"
+    message = "The task has no expectations and no metrics."
+
+
+class NoFilter(InvalidInput):
+    code = "no_filter"
+    message = "Say which tasks: a status, a group, or all=true."
+
+
+class TooManyTasks(Conflict):
+    code = "too_many_tasks"
+    message = "This workspace has as many open tasks as it may have."
