@@ -22,6 +22,11 @@ async def resumed_state(hold: Hold, plan: Plan) -> TurnState | None:
     return rebuild(plan.messages, steps) if steps else None
 
 
+def said_so_far(workspace_id: UUID, run_id: UUID) -> str:
+    """The text of a turn that rests or has lost its holder, as its journal proves it."""
+    return rebuild((), journaled(workspace_id, run_id)).text
+
+
 def journaled(workspace_id: UUID, run_id: UUID) -> list[StepRecord]:
     """The run's steps as the engine wrote them, in order."""
     return [

@@ -44,7 +44,15 @@ def start_turn_if_due(actor: Actor, session: Session) -> None:
 
 def open_turns(actor: Actor, session_id: UUID) -> list[Run]:
     runs = Run.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
-    return list(runs.filter(status__in=OPEN).order_by("created_at"))
+    return list(runs.filter(status__in=OPEN).defer("input").order_by("created_at"))
+
+
+def lock_turns(actor: Actor, session_id: UUID) -> list[Run]:
+    """The turns of the locked session that have not ended, locked, oldest first."""
+    runs = Run.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
+    return list(
+        runs.filter(status__in=OPEN).defer("input").order_by("created_at").select_for_update()
+    )
 
 
 def cancel_turns(actor: Actor, session_id: UUID, *, reason: str) -> int:
@@ -52,8 +60,7 @@ def cancel_turns(actor: Actor, session_id: UUID, *, reason: str) -> int:
 
     All are locked before the first is told of: what locks the stream head must not wait for a run.
     """
-    runs = Run.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
-    turns = list(runs.filter(status__in=OPEN).order_by("created_at").select_for_update())
+    turns = lock_turns(actor, session_id)
     for run in turns:
         cancel_run(actor, run.pk, reason=reason)
     return len(turns)
