@@ -26,7 +26,7 @@ from apps.core.actor import Scope
 from apps.core.errors import InvalidInput
 from apps.core.ids import parse_session_id, session_wire_id, uuid7
 from apps.engine.ports import ChatMessage
-from apps.runs.resume import said_so_far
+from apps.runs.selectors import said_so_far
 from apps.surfaces import openai
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _stored(actor: Actor, session: Session) -> list[ChatMessage]:
     """The transcript; what a waiting turn has said is in it as soon as this request interrupts it."""
     stored = stored_as_chat(recent_messages(session.workspace_id, session.pk))
     if session.status == SessionStatus.WAITING:
-        said = [said_so_far(run.workspace_id, run.pk) for run in open_turns(actor, session.pk)]
+        said = [said_so_far(actor, run.pk) for run in open_turns(actor, session.pk)]
         stored += [ChatMessage("assistant", text) for text in said if text]
     return stored
 

@@ -25,7 +25,7 @@ from apps.runs.events import RunEnded, RunQueued, RunStarted
 from apps.runs.holding import Hold, died_here, owner_name
 from apps.runs.kinds import handler_of
 from apps.runs.models import REQUEST, TERMINAL, Run, RunStatus
-from apps.runs.resume import said_so_far
+from apps.runs.selectors import said_so_far
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -187,7 +187,7 @@ def end_unheld(actor: Actor, run: Run, status: str, *, code: str, message: str =
     run.save()
     if asked:
         withdraw_unanswered(Actor.for_system(run.workspace_id), asked)
-    rest = handler_of(run.kind).rested(actor, hold, _outcome_of(run))
+    rest = handler_of(run.kind).rested(actor, hold, _outcome_of(actor, run))
     publish(
         actor,
         *rest.facts,
@@ -207,12 +207,12 @@ def end_unheld(actor: Actor, run: Run, status: str, *, code: str, message: str =
         wake_next(run.workspace_id, run.session_id)
 
 
-def _outcome_of(run: Run) -> Outcome:
+def _outcome_of(actor: Actor, run: Run) -> Outcome:
     """How an unheld run ended, with what its journal proves."""
     cancelled = run.status == RunStatus.CANCELLED
     return Outcome(
         Ending.CANCELLED if cancelled else Ending.FAILED,
-        text=said_so_far(run.workspace_id, run.pk) if run.steps else "",
+        text=said_so_far(actor, run.pk) if run.steps else "",
         usage=Usage(run.tokens_in, run.tokens_out),
         cost_micros=run.cost_micros,
         model=run.model,

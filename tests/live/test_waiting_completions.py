@@ -151,16 +151,17 @@ def test_it_goes_on_with_the_transcript_it_was_put_after(stack, client, aurora):
 
 
 def test_the_callers_tools_are_not_offered_when_the_caller_has_gone(stack, client, aurora):
-    call = Reply(calls=(("now", {}), ("weather", {"city": "Oslo"})))
+    """Nor is a call meant for the caller's `ask_user` made with ours."""
+    theirs = {"type": "function", "function": {"name": "ask_user"}}
+    call = Reply(calls=(("now", {}), ("ask_user", {"question": "Where?"})))
     stack.stub.script("default", call, Reply("I cannot know."))
-    complete(client, "Time and weather?", tools=[WEATHER], tool_choice="required")
+    complete(client, "Time and place?", tools=[theirs], tool_choice="required")
     approve(aurora)
     before, after = (request.body for request in stack.stub.requests)
-    offered = [[tool["function"]["name"] for tool in body["tools"]] for body in (before, after)]
-    assert ("weather" in offered[0], "weather" in offered[1]) == (True, False)
-    assert set(offered[0]) - set(offered[1]) == {"weather"}
+    offered = [{tool["function"]["name"] for tool in body["tools"]} for body in (before, after)]
+    assert offered[0] - offered[1] == {"ask_user"}
     assert "tool_choice" not in after
-    assert "no tool called 'weather'" in after["messages"][-1]["content"]
+    assert "no tool called 'ask_user'" in after["messages"][-1]["content"]
     assert (runs(), Message.unscoped.last().content) == (["succeeded"], "I cannot know.")
 
 

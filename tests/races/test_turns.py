@@ -16,18 +16,16 @@ from django.utils import timezone
 from apps.approvals.errors import AlreadyDecided
 from apps.approvals.services import decide, request
 from apps.conversations.errors import TurnInProgress
-from apps.conversations.inline import InlineJournal, InlineTurn, live_run
 from apps.conversations.services import create_session, post_message
 from apps.core.actor import Actor
 from apps.core.ids import uuid7
-from apps.engine.ports import Ending, Outcome, Sampling, Spend, StepRecord, Usage
-from apps.formations.services import ensure_default_agent
+from apps.engine.ports import Ending, Outcome, Spend, StepRecord, Usage
 from apps.runs import budgets
 from apps.runs.holding import Hold
 from apps.runs.journal import RunJournal
 from apps.runs.models import Budget, Run
 from apps.runs.services import cancel_run, claim_run, sweep_leases
-from apps.workspaces.preferences import Preferences
+from tests.support.completions import completion_in
 from tests.support.race import race_each
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -118,32 +116,12 @@ def spend_often(hold, times=25):
             budgets.settle(hold, CALL, CALL)
 
 
-def completion_in(aurora, session):
-    """A completion that names this known session, at its first step."""
-    agent = ensure_default_agent(engine(aurora))
-    turn = InlineTurn(
-        actor=aurora.ada,
-        agent=agent,
-        preferences=Preferences(),
-        session=session,
-        is_new=False,
-        body=b"{}",
-        goes_on=True,
-        history=[],
-        said="Never mind",
-        parts=None,
-        sampling=Sampling(),
-        client_tools=(),
-    )
-    return InlineJournal(turn, live_run(turn))
-
-
 def test_a_decision_a_completion_and_a_message_meet(aurora, recording_queue):
     """Whoever is first, no turn is left waiting, and the session says what its turns do."""
     for _ in range(ROUNDS):
         session, _ = create_session(engine(aurora))
         _, asked = waiting_turn(aurora, session)
-        completion = completion_in(aurora, session)
+        completion = completion_in(aurora.ada, session)
         outcome = race_each(
             [
                 (decided, (aurora.ada, asked), {}),
