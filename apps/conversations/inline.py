@@ -108,7 +108,7 @@ class InlineJournal(RunJournal):
     """Opens the run with its first step; afterwards an ordinary journal.
 
     A turn of a known session that rests (it waits for a human or for a worker) is interrupted, as by
-    any message. One that runs is not, since only its own process can stop it: TurnInProgress.
+    any message. One that runs would take a step to stop, and this one begins now: TurnInProgress.
     """
 
     def __init__(self, turn: InlineTurn, live: LiveRun) -> None:
