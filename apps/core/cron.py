@@ -180,8 +180,11 @@ def next_after(expression: Cron | str, moment: datetime, zone: tzinfo = UTC) -> 
     wall = moment.astimezone(zone).replace(tzinfo=None, fold=0)
     if not cron.names_no_hour:
         return next((at for t in _wall_times(cron, wall) if (at := _first(t, zone)) > moment), None)
+    around = {(moment + way * LONGEST_REPEAT).astimezone(zone).utcoffset() for way in (-1, 1)}
+    if len(around) > 1:  # times that the wall showed before may come again
+        wall -= LONGEST_REPEAT
     best: datetime | None = None
-    for t in _wall_times(cron, wall - LONGEST_REPEAT):
+    for t in _wall_times(cron, wall):
         later = [at for at in _copies(t, zone) if at > moment]
         best = min([*later, best] if best else later, default=None)
         if later and later[0] == _first(t, zone):
