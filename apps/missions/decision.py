@@ -5,8 +5,9 @@ once, and its verdict recorded (upstream judges a failing gate at every tick), u
 gate runs again: then the verdict falls. And a checkpoint that was reached holds the graph until it is
 resumed, whatever the mission's status says meanwhile.
 
-Call `decide` after every change and at `Decision.wake_at`, write down what it says, and call it again when
-you have: a decision that is carried out never comes twice.
+Call `decide` after every change and at `Decision.wake_at`, and write down what it says: a decision that was
+carried out does not come twice. It already counts with its own records (a task behind a gate that passes now
+is ready now). `inner` is about the round before one that `rounds` begins, so it is carried out first.
 """
 
 from __future__ import annotations
