@@ -33,3 +33,8 @@ class NoFilter(InvalidInput):
 class TooManyTasks(Conflict):
     code = "too_many_tasks"
     message = "This workspace has as many open tasks as it may have."
+
+
+class ScheduleNotFound(NotFound):
+    code = "schedule_not_found"
+    message = "Schedule not found."
