@@ -26,7 +26,9 @@ class MissionBody(StrictSerializer):
 
     refuses_unknown = False
 
-    data = serializers.JSONField(help_text="The document: an object, or its JSON text.")
+    data = serializers.JSONField(  # type: ignore[assignment]  # a field, not DRF's property
+        help_text="The document: an object, or its JSON text."
+    )
     name = serializers.CharField(required=False, max_length=200)
     prompt = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False)
     status = serializers.ChoiceField(MissionStatus.values, required=False)
@@ -37,7 +39,7 @@ class MissionBody(StrictSerializer):
 class MissionChanges(MissionBody):
     refuses_unknown = False
 
-    data = serializers.JSONField(required=False)  # type: ignore[assignment]
+    data = serializers.JSONField(required=False)
 
 
 class ResumeBody(StrictSerializer):

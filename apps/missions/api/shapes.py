@@ -15,7 +15,9 @@ class MissionShape(serializers.Serializer[Any]):
 
     id = serializers.CharField()
     name = serializers.CharField()
-    data = serializers.CharField(help_text="The document as JSON text.")
+    data = serializers.CharField(  # type: ignore[assignment]  # a field, not DRF's property
+        help_text="The document as JSON text."
+    )
     prompt = serializers.CharField(required=False)
     status = serializers.ChoiceField(MissionStatus.values)
     group = serializers.CharField(required=False)

@@ -75,7 +75,7 @@ def _deadline(mission: Mission, moment: datetime) -> list[Fact]:
     if mission.deadline is None or mission.sla == "missed":
         return []
     margin = round((mission.deadline - moment).total_seconds() * 1000)
-    whose = {
+    whose: dict[str, Any] = {
         "task_id": mission.pk,
         "entity_type": "mission",
         "deadline": mission.deadline.isoformat(),

@@ -42,7 +42,7 @@ class Ids(serializers.ListField):
 
     child = serializers.CharField(max_length=40)
 
-    def to_internal_value(self, data: Any) -> list[UUID]:  # type: ignore[override]
+    def to_internal_value(self, data: Any) -> list[UUID]:
         return [parse_bare(text) for text in super().to_internal_value(data)]
 
 

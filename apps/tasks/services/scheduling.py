@@ -111,7 +111,7 @@ def change_schedule(
     Raises ScheduleNotFound, InvalidInput. What is switched on again goes on with its next time.
     """
     old = _locked(actor, subject_type, subject_id)
-    told = {
+    told: dict[str, Any] = {
         "expression": old.expression,
         "recurring": old.recurring,
         "end_date": old.end_date,
@@ -196,10 +196,10 @@ def _fire(actor: Actor, schedule_id: UUID) -> bool:
     if schedule is None or schedule.next_run_at > moment:
         return False
     if schedule.end_date is not None and schedule.end_date < moment:
-        publish(actor, *_expire(actor, schedule))
+        publish(actor, *_expire(actor, schedule, schedule.end_date))
         return False
     _move_on(schedule, moment)
-    facts = [ScheduleTriggered(**_whose(schedule), expression=schedule.expression)]
+    facts: list[Fact] = [ScheduleTriggered(**_whose(schedule), expression=schedule.expression)]
     facts += _do(actor, schedule)
     if not schedule.recurring:
         facts.append(ScheduleCompleted(**_whose(schedule)))
@@ -227,8 +227,8 @@ def _move_on(schedule: Schedule, moment: datetime) -> None:
     schedule.next_run_at, schedule.enabled = following, following is not None
 
 
-def _expire(actor: Actor, schedule: Schedule) -> list[Fact]:
+def _expire(actor: Actor, schedule: Schedule, end_date: datetime) -> list[Fact]:
     schedule.enabled, schedule.next_run_at = False, None
     schedule.save()
-    fact = ScheduleExpired(**_whose(schedule), end_date=schedule.end_date)
+    fact = ScheduleExpired(**_whose(schedule), end_date=end_date)
     return [fact, *due_of(schedule.subject_type).expired(actor, schedule)]
