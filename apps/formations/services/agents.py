@@ -139,7 +139,7 @@ def discard_agent(actor: Actor, agent: Agent) -> list[Fact]:
 
 def _change(actor: Actor, agent: Agent, changes: Mapping[str, Any]) -> None:
     """Set and check what was given."""
-    names = {agent.name.lower()}
+    names = {agent.name.lower()} - {""}  # a new agent has none yet
     for field, value in changes.items():
         if field == "team":
             agent.team = team_named(actor, value)
