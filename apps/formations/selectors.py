@@ -67,10 +67,13 @@ def find_team(actor: Actor, name: str) -> Team:
 
 def list_teams_with_agents(actor: Actor) -> list[tuple[Team, list[Agent]]]:
     """Every team and its agents, both in order of creation. Two queries; at most `MOST_AGENTS`."""
-    agents: dict[UUID, list[Agent]] = {}
+    teams: dict[UUID, tuple[Team, list[Agent]]] = {
+        team.pk: (team, []) for team in list_teams(actor)[:MOST_TEAMS]
+    }
     for agent in list_agents_by_team(actor):
-        agents.setdefault(agent.team_id, []).append(agent)
-    return [(team, agents.get(team.pk, [])) for team in list_teams(actor)[:MOST_TEAMS]]
+        if agent.team_id in teams:  # else made a moment ago, between the two queries
+            teams[agent.team_id][1].append(agent)
+    return list(teams.values())
 
 
 def get_team_with_agents(actor: Actor, name: str | None) -> tuple[Team, list[Agent]]:
