@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, QuerySet, Subquery
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Left, Now
 
@@ -52,6 +52,7 @@ MOST_TOUCHED = 5_000  # file steps looked at, the newest
 LONGEST_SUMMARY = 200  # characters
 CREATING = frozenset({"write_file", "write"})
 EDITING = frozenset({"edit_file", "edit"})
+_PATH = Left(KeyTextTransform("path", "input"), 1_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +92,19 @@ def _working(workspace_id: UUID) -> QuerySet[Any]:
     steps = Step.objects.in_workspace(workspace_id).filter(run_id=OuterRef("pk"))
     newest = steps.order_by("-index")
     tools = newest.filter(kind=StepKind.TOOL)
-    files = tools.annotate(path=KeyTextTransform("path", "input")).exclude(path=None)
-    texts = newest.filter(kind=StepKind.MODEL).annotate(said=KeyTextTransform("text", "output"))
-    said = texts.exclude(said=None).exclude(said="").values(short=Left("said", LONGEST_SUMMARY))
+    files = tools.annotate(path=_PATH).exclude(path=None)
+    text = Left(KeyTextTransform("text", "output"), LONGEST_SUMMARY)
+    texts = newest.filter(kind=StepKind.MODEL).annotate(said=text).filter(said__gt="")
     runs: QuerySet[Any] = Run.objects.in_workspace(workspace_id).filter(
         kind=RunKind.TASK, status__in=OPEN, subject_type="task", started_at__isnull=False
     )
-    held = Run.objects.in_workspace(workspace_id).filter(
-        pk=OuterRef("pk"), status=RunStatus.RUNNING, lease_until__gt=Now()
-    )
     runs = runs.annotate(
-        held=Exists(held),
+        held=ExpressionWrapper(
+            Q(status=RunStatus.RUNNING, lease_until__gt=Now()), output_field=BooleanField()
+        ),
         last_tool=Subquery(tools.values("name")[:1]),
         last_file=Subquery(files.values("path")[:1]),
-        said=Subquery(said[:1]),
+        said=Subquery(texts.values("said")[:1]),
         last_update=Subquery(newest.values("finished_at")[:1]),
     )
     return runs.select_related("agent").order_by("started_at", "id")
@@ -117,9 +117,9 @@ def _touched(
     steps = Step.objects.in_workspace(workspace_id).filter(
         run_id__in=run_ids, kind=StepKind.TOOL, status="ok", name__in=CREATING | EDITING
     )
-    rows = steps.annotate(
-        path=KeyTextTransform("path", "input"), append=KeyTextTransform("append", "input")
-    ).order_by("-finished_at", "-index")
+    rows = steps.annotate(path=_PATH, append=KeyTextTransform("append", "input")).order_by(
+        "-finished_at", "-index"
+    )
     found: dict[UUID, tuple[list[str], list[str]]] = {}
     columns = ("run_id", "name", "path", "append")
     for run_id, name, path, append in reversed(rows.values_list(*columns)[:MOST_TOUCHED]):
@@ -136,7 +136,7 @@ def _work(run: Any, touched: tuple[list[str], list[str]]) -> Work:
         task_id=run.subject_id,
         session_id=run.session_id,
         pid=pid_of(run.lease_owner),
-        alive=run.held and not died_here(run.lease_owner),
+        alive=bool(run.held) and not died_here(run.lease_owner),
         started_at=run.started_at,
         last_update=run.last_update or run.started_at,
         tool_calls=run.tool_calls,

@@ -78,11 +78,11 @@ def test_the_journal_tells_what_was_done(aurora, scribe):
     use(journal, 4, "edit", path="c.md")
     use(journal, 5, "edit_file", path="c.md")
     use(journal, 6, "write_file", "error", path="d.md", content="z")
-    use(journal, 7, "read_file", path="e.md")
-    use(journal, 8, "now")
+    use(journal, 7, "read_file", path="null")
+    use(journal, 8, "now", path=None)
     (work,) = list_work(aurora.ada)
     assert (work.created, work.edited) == (["a.md", "b.md"], ["a.md", "c.md"])
-    assert (work.last_tool, work.last_file, work.tool_calls) == ("now", "e.md", 8)
+    assert (work.last_tool, work.last_file, work.tool_calls) == ("now", "null", 8)
     assert work.last_update == run.journal.order_by("index").last().finished_at
 
 

@@ -28,7 +28,8 @@ def register_volatile(actor: Actor, group: str, agents: Sequence[dict[str, Any]]
     """Make the agents of a mission's document for `group`, in the first team; those that were made.
 
     Each is an AgentConfig, in its own or in our spelling of the fields; one whose name is taken is
-    left alone. They may report to one another in any order. Raises InvalidInput (fields named
+    left alone. They may report to one another in any order. Call it before the caller's transaction
+    publishes: it takes the workspace's row, which stands above the stream's head. Raises InvalidInput (fields named
     `team.<index>.<field>`), TooMany; then nothing was made.
     """
     actor.need(Scope.WRITE)
@@ -51,7 +52,10 @@ def register_volatile(actor: Actor, group: str, agents: Sequence[dict[str, Any]]
 
 @transaction.atomic
 def remove_volatile(actor: Actor, group: str) -> int:
-    """Delete the volatile agents of `group`; how many there were. Their tasks stay."""
+    """Delete the volatile agents of `group`; how many there were. Their tasks stay.
+
+    As `register_volatile`, before the caller publishes.
+    """
     actor.need(Scope.WRITE)
     lock_workspace(actor)
     rows = Agent.objects.in_workspace(actor.workspace_id).select_related("team")

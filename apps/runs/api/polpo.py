@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 class ProcessesView(PolpoView):
     def get(self, request: Request, **_: str) -> Response:
-        return self.ok([process_json(work) for work in selectors.list_work(self.actor)])
+        return self.ok([work_json(work) for work in selectors.list_work(self.actor)])
 
 
-def process_json(work: selectors.Work) -> dict[str, Any]:
+def work_json(work: selectors.Work) -> dict[str, Any]:
     """An AgentProcess (contract §5.2)."""
     return {
         "agentName": work.agent,
