@@ -2,7 +2,6 @@
 
 `/agents/processes` stands in runs: what an agent is doing is a run's business.
 """
-# ruff: noqa: N815  (the names of the fields are Polpo's)
 
 from __future__ import annotations
 
