@@ -22,7 +22,7 @@ from apps.engine.state import rebuild
 from apps.events.services import publish
 from apps.runs import budgets
 from apps.runs.errors import RunFinishedAlready, RunNotClaimable, RunNotFound
-from apps.runs.events import RunEnded, RunQueued, RunStarted
+from apps.runs.events import RunEnded, RunHandedOn, RunQueued, RunStarted
 from apps.runs.holding import Hold, died_here, owner_name
 from apps.runs.kinds import handler_of
 from apps.runs.models import TERMINAL, Run, RunStatus
@@ -234,9 +234,11 @@ def _outcome_of(run: Run) -> Outcome:
     """How an unheld run ended, with what its journal proves."""
     cancelled = run.status == RunStatus.CANCELLED
     steps = journaled(run.workspace_id, run.pk) if run.steps else []
+    said = rebuild((), steps)
     return Outcome(
         Ending.CANCELLED if cancelled else Ending.FAILED,
-        text=rebuild((), steps).text,
+        text=said.text,
+        last=said.last,
         usage=Usage(run.tokens_in, run.tokens_out),
         cost_micros=run.cost_micros,
         model=run.model,
@@ -357,6 +359,8 @@ def _requeue(run: Run) -> None:
     run.status, run.lease_owner, run.lease_until = RunStatus.QUEUED, "", None
     run.save()
     enqueue(ADVANCE, workspace_id=run.workspace_id, run_id=run.pk)
+    handed_on = RunHandedOn(run_id=run.pk, session_id=run.session_id, kind=run.kind)
+    publish(Actor.for_system(run.workspace_id), handed_on)
 
 
 def wake_queued(*, older_than: float = 2.0) -> int:
