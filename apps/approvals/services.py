@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
+    from apps.approvals.events import ApprovalFact
+
 Decision = Literal["approve", "reject"]
 
 MAX_TEXT = 4_000  # characters
@@ -174,10 +176,7 @@ def withdraw(actor: Actor, approval_id: UUID) -> Approval:
             status=ApprovalStatus.WITHDRAWN, decided_at=Now()
         ):
             raise _too_late(actor, approval_id)
-        approval.refresh_from_db()
-        _record(actor, approval, "approval.withdrawn")
-        publish(actor, ApprovalWithdrawn(**_about(approval)))
-    return approval
+        return _say_it_is_over(actor, approval_id, ApprovalWithdrawn)
 
 
 def withdraw_unanswered(actor: Actor, approval_id: UUID) -> bool:
@@ -189,9 +188,7 @@ def withdraw_unanswered(actor: Actor, approval_id: UUID) -> bool:
         )
         if not rows.update(status=ApprovalStatus.WITHDRAWN, decided_at=Now()):
             return False
-        approval = get_approval(actor, approval_id)
-        _record(actor, approval, "approval.withdrawn")
-        publish(actor, ApprovalWithdrawn(**_about(approval)))
+        _say_it_is_over(actor, approval_id, ApprovalWithdrawn)
     return True
 
 
@@ -217,10 +214,16 @@ def expire(actor: Actor, approval_id: UUID) -> bool:
         )
         if not rows.update(status=ApprovalStatus.EXPIRED, decided_at=Now()):
             return False
-        approval = get_approval(actor, approval_id)
-        _record(actor, approval, "approval.expired")
-        publish(actor, ApprovalExpired(**_about(approval)))
+        _say_it_is_over(actor, approval_id, ApprovalExpired)
     return True
+
+
+def _say_it_is_over(actor: Actor, approval_id: UUID, fact: type[ApprovalFact]) -> Approval:
+    """Record and tell that nobody need decide this request any more; the row as it stands now."""
+    approval = get_approval(actor, approval_id)
+    _record(actor, approval, fact.name)
+    publish(actor, fact(**_about(approval)))
+    return approval
 
 
 def _save_once(actor: Actor, approval: Approval) -> Approval:

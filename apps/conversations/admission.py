@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
+from apps.conversations.brought import history_of, is_lone
 from apps.conversations.completions import (
     CompletionRequest,
     as_chat,
@@ -19,15 +20,17 @@ from apps.conversations.history import as_chat as stored_as_chat
 from apps.conversations.inline import SOURCE, InlineTurn
 from apps.conversations.models import Session, SessionStatus
 from apps.conversations.selectors import find_by_external_key, get_session, recent_messages
+from apps.conversations.services.turns import open_turns
 from apps.conversations.targets import Setup, resolve_target
 from apps.core.actor import Scope
 from apps.core.errors import InvalidInput
 from apps.core.ids import parse_session_id, session_wire_id, uuid7
+from apps.engine.ports import ChatMessage
+from apps.runs.selectors import said_so_far
 from apps.surfaces import openai
 
 if TYPE_CHECKING:
     from apps.core.actor import Actor
-    from apps.engine.ports import ChatMessage
     from apps.surfaces.kit import Credentials
 
 TITLE_LENGTH = 60
@@ -51,13 +54,16 @@ def admit_completion(seen: Credentials, body: bytes) -> Admitted:
     actor, setup = resolve_target(caller, home, request.model or request.project)
     actor.need(Scope.WRITE)
     session, is_new = _session_for(actor, seen.headers.get("x-session-id", ""), request, setup)
+    goes_on = not is_new and is_lone(request)
     turn = InlineTurn(
         actor=actor,
         agent=setup.agent,
         preferences=setup.preferences,
         session=session,
         is_new=is_new,
-        history=_history(request, session, is_new=is_new),
+        body=body,
+        goes_on=goes_on,
+        history=history_of(request, _stored(actor, session) if goes_on else ()),
         said=_said(request),
         parts=_image_parts(request),
         sampling=sampling_of(request),
@@ -105,15 +111,13 @@ def _new_session(actor: Actor, request: CompletionRequest, setup: Setup) -> Sess
     )
 
 
-def _history(request: CompletionRequest, session: Session, *, is_new: bool) -> list[ChatMessage]:
-    """The request's own messages; in a known session a lone message is put after what is stored."""
-    sent = [as_chat(message) for message in request.messages]
-    if is_new or sum(message.role != "system" for message in sent) > 1:
-        return sent
+def _stored(actor: Actor, session: Session) -> list[ChatMessage]:
+    """The transcript; what a waiting turn has said is in it as soon as this request interrupts it."""
     stored = stored_as_chat(recent_messages(session.workspace_id, session.pk))
-    return (
-        [m for m in sent if m.role == "system"] + stored + [m for m in sent if m.role != "system"]
-    )
+    if session.status == SessionStatus.WAITING:
+        said = [said_so_far(actor, run.pk).text for run in open_turns(actor, session.pk)]
+        stored += [ChatMessage("assistant", text) for text in said if text]
+    return stored
 
 
 def _said(request: CompletionRequest) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from apps.approvals.models import ApprovalKind
 from apps.approvals.services import request
+from apps.conversations.brought import Brought, WithoutCaller, brought_by
 from apps.conversations.events import MessagePosted, SessionChanged
 from apps.conversations.history import as_chat, system_message
 from apps.conversations.models import REPLACED, Message, MessageRole, Session, SessionStatus
@@ -84,19 +85,21 @@ class ChatRuns:
     async def plan(self, hold: Hold, run_input: dict[str, Any]) -> Plan:
         """Prompt, trimmed history, models and tools of the session's agent."""
         actor = Actor.for_engine(hold.workspace_id, user_id=hold.user_id)
-        loaded = await db_call(_load, hold, run_input)
+        brought = brought_by(run_input)
+        loaded = await db_call(_load, hold, run_input, brought)
         models = await models_for(loaded.model, loaded.fallback)
         agent, prefs = loaded.agent, loaded.preferences
         context = ToolContext(actor, hold.run_id, hold.session_id, hold.agent_id, key="")
-        toolbox = await WorkspaceToolBox.open(context, allowed_tools(agent, prefs))
+        theirs = brought.client_tools() if brought else ()
+        toolbox = await WorkspaceToolBox.open(context, allowed_tools(agent, prefs), theirs)
         return Plan(
             actor=actor,
             messages=loaded.messages,
             models=models,
-            toolbox=toolbox,
+            toolbox=WithoutCaller(toolbox) if theirs else toolbox,
             gate=toolbox.gate(),
             listener=SessionListener(_session_of(hold), hold.run_id),
-            sampling=Sampling(temperature=agent.temperature if agent else None),
+            sampling=sampling_for(agent, brought.sampling() if brought else Sampling()),
             limits=limits_of(agent, prefs),
         )
 
@@ -133,19 +136,31 @@ def _session_of(hold: Hold) -> UUID:
     return hold.session_id
 
 
-def _load(hold: Hold, run_input: dict[str, Any]) -> Loaded:
+def _load(hold: Hold, run_input: dict[str, Any], brought: Brought | None) -> Loaded:
     actor = Actor.for_engine(hold.workspace_id, user_id=hold.user_id)
     prefs = read_preferences(get_workspace(actor).settings)
     agent = _agent_of(actor, hold)
-    newest = prefs.history_messages if prefs.history == "recent" else MOST_HISTORY
-    rows = recent_messages(hold.workspace_id, _session_of(hold), limit=newest)
+    history = _brought_history(hold, brought) if brought else _stored_history(hold, prefs)
     return Loaded(
         agent=agent,
         preferences=prefs,
-        messages=[system_message(agent, prefs), *as_chat(rows)],
+        messages=[system_message(agent, prefs), *history],
         model=run_input.get("model") or model_of(agent, prefs),
         fallback=fallback_of(agent, prefs),
     )
+
+
+def _stored_history(hold: Hold, prefs: Preferences) -> list[ChatMessage]:
+    newest = prefs.history_messages if prefs.history == "recent" else MOST_HISTORY
+    return as_chat(recent_messages(hold.workspace_id, _session_of(hold), limit=newest))
+
+
+def _brought_history(hold: Hold, brought: Brought) -> list[ChatMessage]:
+    """As the turn read it when its request was there."""
+    if brought.before is None:
+        return brought.history(())
+    rows = recent_messages(hold.workspace_id, _session_of(hold), before=brought.before)
+    return brought.history(as_chat(rows))
 
 
 def _agent_of(actor: Actor, hold: Hold) -> Agent | None:
@@ -172,6 +187,13 @@ def allowed_tools(agent: Agent | None, prefs: Preferences) -> list[str] | None:
     if not prefs.tools_enabled:
         return []
     return agent.tools if agent else None
+
+
+def sampling_for(agent: Agent | None, asked: Sampling) -> Sampling:
+    """As asked; the agent's own temperature where none is."""
+    if asked.temperature is not None or agent is None:
+        return asked
+    return replace(asked, temperature=agent.temperature)
 
 
 def limits_of(agent: Agent | None, prefs: Preferences) -> Limits:

@@ -36,6 +36,13 @@ class SessionLimitReached(Conflict):
     message = "This token already has its limit of active sessions."
 
 
+class MessageIdTaken(Conflict):
+    """A message's id chosen by a client is that of a turn, whose reply it names."""
+
+    code = "message_id_taken"
+    message = "This id belongs to another message of the session. Choose a new one."
+
+
 class EmptyMessage(InvalidInput):
     message = "A message needs content."
 

@@ -3,6 +3,7 @@
 The run, its session and the user's message come into being with the first reservation, in one
 transaction; so a refused budget leaves nothing behind. The process that took the request holds the run;
 if the client goes, the turn is cancelled, and if the process dies, the sweep marks it `interrupted`.
+Once it has waited for a human it is a turn like others: any worker goes on with it (see `brought`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.utils import timezone
 
+from apps.conversations.brought import keep_request
 from apps.conversations.chat import (
     AGENT_KEY,
     SessionListener,
@@ -24,11 +25,14 @@ from apps.conversations.chat import (
     limits_of,
     model_of,
     models_for,
+    sampling_for,
 )
 from apps.conversations.errors import SessionEnded, SessionPaused, TurnInProgress
-from apps.conversations.events import MessagePosted, SessionCreated
+from apps.conversations.events import MessagePosted, SessionChanged, SessionCreated
 from apps.conversations.history import system_message
 from apps.conversations.models import Message, MessageRole, Session, SessionStatus
+from apps.conversations.services.sessions import lock_session
+from apps.conversations.services.turns import cancel_turns, lock_turns
 from apps.core.aio import db_call
 from apps.core.ids import uuid7
 from apps.core.rows import insert
@@ -39,7 +43,7 @@ from apps.formations.toolbox import WorkspaceToolBox
 from apps.runs import budgets
 from apps.runs.events import RunStarted
 from apps.runs.holding import Hold, owner_name
-from apps.runs.journal import RunJournal
+from apps.runs.journal import ASKING, RunJournal
 from apps.runs.kinds import Plan
 from apps.runs.models import Run, RunKind, RunStatus
 from apps.runs.runner import LiveRun, drive
@@ -68,13 +72,18 @@ SOURCE = "openai"
 
 @dataclass(slots=True)
 class InlineTurn:
-    """One completion to be made. `session` has no row yet when `is_new`."""
+    """One completion to be made. `session` has no row yet when `is_new`.
+
+    `history` is what the request (its `body`) brought, after what is stored if `goes_on`.
+    """
 
     actor: Actor
     agent: Agent
     preferences: Preferences
     session: Session
     is_new: bool
+    body: bytes
+    goes_on: bool
     history: Sequence[ChatMessage]
     said: str
     parts: list[dict[str, str]] | None
@@ -96,11 +105,16 @@ class TokenListener(SessionListener):
 
 
 class InlineJournal(RunJournal):
-    """Opens the run with its first step; afterwards an ordinary journal."""
+    """Opens the run with its first step; afterwards an ordinary journal.
+
+    A turn of a known session that rests (it waits for a human or for a worker) is interrupted, as by
+    any message. One that runs would take a step to stop, and this one begins now: TurnInProgress.
+    """
 
     def __init__(self, turn: InlineTurn, live: LiveRun) -> None:
         super().__init__(turn.actor, live.hold)
         self._turn, self._live, self.opened = turn, live, False
+        self._asked_at = timezone.now()
 
     async def begin(self, index: int, worst: Spend) -> Go:
         if self.opened:
@@ -128,8 +142,9 @@ class InlineJournal(RunJournal):
     @transaction.atomic
     def _open_rows(self, worst: Spend) -> Go:
         turn, session = self._turn, self._turn.session
-        if not turn.is_new:
-            self._reopen(session)  # before the budgets: sessions are locked first, everywhere
+        resting: list[Run] = []
+        if not turn.is_new:  # locked before the budgets, as everywhere
+            resting = self._lock_known(session)
         elif session.external_key:  # a conversation that may be gone on with
             budgets.cap_session(turn.actor, session.pk, turn.preferences)
         promised = budgets.reserve(self.hold, worst)
@@ -137,6 +152,9 @@ class InlineJournal(RunJournal):
             transaction.set_rollback(True)
             return Go.BUDGET
         self.reserved = worst if promised else Spend()
+        if resting:  # before the message's own time: what it cuts short stands before it
+            cancel_turns(turn.actor, session.pk, reason="interrupted")
+        self._asked_at = timezone.now()
         facts: list[Fact] = []
         rows: list[Model] = []
         if turn.is_new:
@@ -144,31 +162,55 @@ class InlineJournal(RunJournal):
             facts.append(
                 SessionCreated(session_id=session.pk, title=session.title, source=session.source)
             )
+        else:
+            facts.append(self._reopened(session))
         if turn.said or turn.parts:
             rows.append(message := self._message())
             facts.append(_posted(message))
         facts.append(RunStarted(run_id=turn.run_id, session_id=session.pk, kind="chat", attempt=1))
-        # Nobody has been told of this turn yet, and its end, which is told, waits for the disk.
-        insert(*rows, self._run(), eventual=True)
+        # Nobody has been told of this turn yet, and its end, which is told, waits for the disk. An
+        # interruption is told now.
+        insert(*rows, self._run(), eventual=not resting)
         publish(turn.actor, *facts)
         return Go.ON
 
-    def _reopen(self, session: Session) -> None:
-        """A known session runs again, unless it was paused, ended or deleted since it was found.
+    def _lock_known(self, session: Session) -> list[Run]:
+        """The known session and its turns that rest, locked; refused if it may not be gone on with.
 
-        One of this surface that has ended may be gone on with.
+        It may have been paused, ended or deleted since it was found. One of this surface that has
+        ended may be gone on with.
         """
-        known = Session.objects.in_workspace(session.workspace_id).filter(
-            pk=session.pk, deleted_at__isnull=True
-        )
-        over = Q(status=SessionStatus.ENDED) & ~Q(source=SOURCE)
-        if not known.exclude(over | Q(status=SessionStatus.PAUSED)).update(
+        now = lock_session(self._turn.actor, session.pk)
+        if now.status == SessionStatus.PAUSED:
+            raise SessionPaused
+        if now.status == SessionStatus.ENDED and now.source != SOURCE:
+            raise SessionEnded
+        turns = lock_turns(self._turn.actor, session.pk)
+        if any(run.status == RunStatus.RUNNING for run in turns):
+            raise TurnInProgress
+        return turns
+
+    def _reopened(self, session: Session) -> SessionChanged:
+        Session.objects.in_workspace(session.workspace_id).filter(pk=session.pk).update(
             status=SessionStatus.RUNNING,
             last_active_at=timezone.now(),
             end_reason="",
             ended_at=None,
-        ):
-            raise SessionPaused if known.filter(status=SessionStatus.PAUSED) else SessionEnded
+        )
+        return SessionChanged(
+            session_id=session.pk, status=SessionStatus.RUNNING, changed=("status",)
+        )
+
+    @transaction.atomic
+    def _close(self, outcome: Outcome) -> None:
+        """A turn that waits is gone on with by a worker: it keeps what its request brought."""
+        super()._close(outcome)
+        if outcome.ending in ASKING:
+            before = self._asked_at if self._turn.goes_on else None
+            runs = Run.objects.in_workspace(self.hold.workspace_id).filter(pk=self.hold.run_id)
+            runs.filter(status__in=[RunStatus.WAITING, RunStatus.QUEUED]).update(
+                input=keep_request(self._turn.body, before=before)
+            )
 
     def _message(self) -> Message:
         row_id = uuid7()
@@ -181,7 +223,7 @@ class InlineJournal(RunJournal):
             content=self._turn.said,
             parts=self._turn.parts,
             user_id=self.hold.user_id,
-            created_at=timezone.now(),
+            created_at=self._asked_at,
         )
 
     def _run(self) -> Run:
@@ -244,9 +286,6 @@ async def _plan(turn: InlineTurn, on_delta: Callable[[str], None]) -> Plan:
     models = await models_for(model_of(agent, prefs), fallback_of(agent, prefs))
     context = ToolContext(turn.actor, turn.run_id, turn.session.pk, agent.pk, key="")
     toolbox = await WorkspaceToolBox.open(context, allowed_tools(agent, prefs), turn.client_tools)
-    sampling = turn.sampling
-    if sampling.temperature is None and agent.temperature is not None:
-        sampling = replace(sampling, temperature=agent.temperature)
     return Plan(
         actor=turn.actor,
         messages=[system_message(agent, prefs), *turn.history],
@@ -254,7 +293,7 @@ async def _plan(turn: InlineTurn, on_delta: Callable[[str], None]) -> Plan:
         toolbox=toolbox,
         gate=toolbox.gate(),
         listener=TokenListener(turn, on_delta),
-        sampling=sampling,
+        sampling=sampling_for(agent, turn.sampling),
         limits=limits_of(agent, prefs),
         client_tools=turn.client_tools,
     )

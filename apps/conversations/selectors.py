@@ -9,6 +9,7 @@ from apps.conversations.models import Attachment, Message, Session, SessionStatu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
     from uuid import UUID
 
     from django.db.models import QuerySet
@@ -80,9 +81,13 @@ def messages_by_id(workspace_id: UUID, ids: Iterable[UUID]) -> dict[UUID, Messag
     return {row.pk: row for row in Message.objects.in_workspace(workspace_id).filter(pk__in=wanted)}
 
 
-def recent_messages(workspace_id: UUID, session_id: UUID, *, limit: int = 400) -> list[Message]:
-    """The newest `limit` messages, oldest first: what a turn reads as its history."""
+def recent_messages(
+    workspace_id: UUID, session_id: UUID, *, limit: int = 400, before: datetime | None = None
+) -> list[Message]:
+    """The newest `limit` messages (older than `before`), oldest first: what a turn reads as its history."""
     rows = Message.objects.in_workspace(workspace_id).filter(session_id=session_id)
+    if before:
+        rows = rows.filter(created_at__lt=before)
     return list(reversed(rows.order_by("-created_at", "-id")[:limit]))
 
 

@@ -62,7 +62,7 @@ def _state_of(
 def _open_runs(workspace_id: UUID, session_ids: list[UUID]) -> dict[UUID, Run]:
     """The newest run of each session that has not ended."""
     runs = Run.objects.in_workspace(workspace_id).filter(session_id__in=session_ids)
-    found = runs.filter(status__in=OPEN).order_by("created_at")
+    found = runs.filter(status__in=OPEN).defer("input").order_by("created_at")
     return {run.session_id: run for run in found if run.session_id}
 
 

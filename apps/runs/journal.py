@@ -41,7 +41,8 @@ _SPEND = """steps = %s, tokens_in = tokens_in + %s, tokens_out = tokens_out + %s
        cost_micros = cost_micros + %s, tool_calls = tool_calls + %s"""
 _UNRESERVE = "reserved_tokens = 0, reserved_cost_micros = 0, reserved_tool_calls = 0"
 _RESTS = """status = %s, model = %s, error_code = %s, error_message = %s, waiting_for = %s,
-       lease_owner = '', lease_until = NULL, finished_at = CASE WHEN %s THEN now() END"""
+       lease_owner = '', lease_until = NULL, finished_at = CASE WHEN %s THEN now() END,
+       input = CASE WHEN %s THEN input - 'request' ELSE input END"""
 _TOTALS = "RETURNING tokens_in, tokens_out, cost_micros"
 _STEP = f"UPDATE runs_run SET {_SPEND}, {_UNRESERVE} WHERE {_HELD} {_TOTALS}"  # noqa: S608
 _REST = f"UPDATE runs_run SET {_RESTS}, {_UNRESERVE} WHERE {_HELD} {_TOTALS}"  # noqa: S608
@@ -191,7 +192,7 @@ class RunJournal:
             status = RunStatus.WAITING
         ends = status != RunStatus.WAITING
         code = outcome.code or ("budget_exceeded" if outcome.ending is Ending.BUDGET else "")
-        said = [status, outcome.model, code, outcome.message[:1000], waiting_for, ends]
+        said = [status, outcome.model, code, outcome.message[:1000], waiting_for, ends, ends]
         totals = self._write(statement, spent + said)
         if ends and rest.wakes_next and self.hold.session_id:
             wake_next(self.hold.workspace_id, self.hold.session_id)

@@ -24,6 +24,9 @@ class RunStatus(models.TextChoices):
 OPEN = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)  # the index says these, too
 TERMINAL = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED})
 
+# Key of `Run.input`: what a request brought and no other row holds. It goes when the run ends.
+REQUEST = "request"
+
 # From where to where a run may move. `running -> queued` is a lost lease being handed on.
 TRANSITIONS: dict[str, frozenset[str]] = {
     RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.CANCELLED, RunStatus.FAILED}),
@@ -46,8 +49,8 @@ class RunKind(models.TextChoices):
 class Run(TenantModel):
     """One execution. What it is for is named by `subject_*`; a chat turn also has its `session_id`.
 
-    `input` holds what the engine needs besides the conversation (sampling, client tools, response
-    format); `limits` the caps of this run; costs are micro-USD.
+    `input` holds what the engine needs besides the conversation (a model, a completion's request
+    while its turn waits: lists leave it out); `limits` the caps of this run; costs are micro-USD.
     """
 
     kind = models.CharField(max_length=16, choices=RunKind, default=RunKind.CHAT)

@@ -18,15 +18,15 @@ from apps.core.actor import Actor, Scope
 from apps.core.queue import enqueue
 from apps.core.rows import execute, insert
 from apps.engine.ports import Ending, Outcome, Spend, Usage
-from apps.engine.state import rebuild
+from apps.engine.state import TurnState
 from apps.events.services import publish
 from apps.runs import budgets
 from apps.runs.errors import RunFinishedAlready, RunNotClaimable, RunNotFound
 from apps.runs.events import RunEnded, RunHandedOn, RunQueued, RunStarted
 from apps.runs.holding import Hold, died_here, owner_name
 from apps.runs.kinds import handler_of
-from apps.runs.models import TERMINAL, Run, RunStatus
-from apps.runs.resume import journaled
+from apps.runs.models import REQUEST, TERMINAL, Run, RunStatus
+from apps.runs.selectors import said_so_far
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -181,7 +181,7 @@ def cancel_run(actor: Actor, run_id: UUID, *, reason: str = "") -> Run:
 def lock_run(workspace_id: UUID, run_id: UUID) -> Run | None:
     """The run's row, locked after what stands above it (see `kinds.RunKindHandler`); None: absent."""
     runs = Run.objects.in_workspace(workspace_id).filter(pk=run_id)
-    seen = runs.first()
+    seen = runs.defer("input").first()
     if seen is None:
         return None
     handler_of(seen.kind).lock(hold_of(seen))
@@ -207,10 +207,11 @@ def end_unheld(actor: Actor, run: Run, status: str, *, code: str, message: str =
     run.error_code, run.error_message = code, message[:1000]
     run.reserved_tokens = run.reserved_cost_micros = run.reserved_tool_calls = 0
     run.lease_owner, run.lease_until, run.waiting_for = "", None, None
+    run.input.pop(REQUEST, None)
     run.save()
     if asked:
         withdraw_unanswered(Actor.for_system(run.workspace_id), asked)
-    rest = handler_of(run.kind).rested(actor, hold, _outcome_of(run))
+    rest = handler_of(run.kind).rested(actor, hold, _outcome_of(actor, run))
     publish(
         actor,
         *rest.facts,
@@ -230,11 +231,10 @@ def end_unheld(actor: Actor, run: Run, status: str, *, code: str, message: str =
         wake_next(run.workspace_id, run.session_id)
 
 
-def _outcome_of(run: Run) -> Outcome:
+def _outcome_of(actor: Actor, run: Run) -> Outcome:
     """How an unheld run ended, with what its journal proves."""
     cancelled = run.status == RunStatus.CANCELLED
-    steps = journaled(run.workspace_id, run.pk) if run.steps else []
-    said = rebuild((), steps)
+    said = said_so_far(actor, run.pk) if run.steps else TurnState(())
     return Outcome(
         Ending.CANCELLED if cancelled else Ending.FAILED,
         text=said.text,

@@ -38,3 +38,8 @@ class TooManyTasks(Conflict):
 class TooManyOutcomes(Conflict):
     code = "too_many_outcomes"
     message = "This attempt has registered as many outcomes as it may."
+
+
+class ScheduleNotFound(NotFound):
+    code = "schedule_not_found"
+    message = "Schedule not found."

@@ -99,6 +99,22 @@ async def test_a_message_during_a_turn_interrupts_it(stack, session):
     assert answer["payload"]["content"] == "At once."
 
 
+async def test_the_id_of_what_is_being_said_names_no_other_message(stack, client, session):
+    stack.stub.script("default", Reply(("word ",) * 20, rate=20))
+    async with attach(session) as socket:
+        await socket.say("user_message", content="Go on")
+        partial = await socket.until("message", is_partial=True)
+        body = {"content": "And?", "message_id": partial["payload"]["message_id"]}
+        await socket.say("user_message", **body)
+        refused = await socket.until("error")
+        where = f"/sessions/{session['id']}/messages"
+        answer = await asyncio.to_thread(client.post, where, json=body)
+        final = await socket.until("message", role="assistant", is_partial=False)
+    assert refused["payload"]["code"] == "MESSAGE_ID_TAKEN"
+    assert (answer.status_code, answer.json()["code"]) == (409, "message_id_taken")
+    assert final["payload"]["content"] == "word " * 20
+
+
 async def test_stop_keeps_what_was_said(stack, session):
     stack.stub.script("default", Reply(("word ",) * 500, rate=50))
     async with attach(session) as socket:

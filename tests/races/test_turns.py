@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from apps.approvals.errors import AlreadyDecided
 from apps.approvals.services import decide, request
+from apps.conversations.errors import TurnInProgress
 from apps.conversations.services import create_session, post_message
 from apps.core.actor import Actor
 from apps.core.ids import uuid7
@@ -24,6 +25,7 @@ from apps.runs.holding import Hold
 from apps.runs.journal import RunJournal
 from apps.runs.models import Budget, Run
 from apps.runs.services import cancel_run, claim_run, sweep_leases
+from tests.support.completions import completion_in
 from tests.support.race import race_each
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -112,6 +114,27 @@ def spend_often(hold, times=25):
             assert budgets.reserve(hold, CALL)
         with transaction.atomic():
             budgets.settle(hold, CALL, CALL)
+
+
+def test_a_decision_a_completion_and_a_message_meet(aurora, recording_queue):
+    """Whoever is first, no turn is left waiting, and the session says what its turns do."""
+    for _ in range(ROUNDS):
+        session, _ = create_session(engine(aurora))
+        _, asked = waiting_turn(aurora, session)
+        completion = completion_in(aurora.ada, session)
+        outcome = race_each(
+            [
+                (decided, (aurora.ada, asked), {}),
+                (completion._open, (CALL,), {}),
+                (post_message, (aurora.ada, session.pk), {"content": "And?"}),
+            ]
+        )
+        assert set(outcome.errors) <= {TurnInProgress}
+        turns = Run.unscoped.filter(session_id=session.pk)
+        assert not turns.filter(status="waiting").exists()
+        session.refresh_from_db()
+        assert session.status == "running"
+        assert turns.filter(status__in=["queued", "running"]).exists()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -24,6 +25,7 @@ from apps.events.log import log_after
 from apps.runs.journal import RunJournal
 from apps.runs.models import Budget, Run
 from apps.runs.services import cancel_run, claim_run, sweep_leases
+from tests.support.completions import completion_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -170,6 +172,20 @@ def test_a_turn_whose_worker_is_lost_for_good_keeps_what_it_said_and_spent(auror
     session.refresh_from_db()
     assert (session.status, session.tokens_used) == ("idle", 100)
     assert Message.unscoped.get(role="assistant").content == "Well."
+
+
+def test_a_completion_that_has_waited_survives_the_loss_of_its_worker(aurora, session):
+    journal = completion_in(aurora.ada, session)
+    journal._open(Spend())
+    journal.hold = replace(journal.hold, attempt=1)
+    asked = ask(aurora, session, journal)
+    decide(aurora.ben, asked.pk, decision="approve", answer="Oslo")
+    again = reclaimed(aurora, Run.unscoped.get())
+    assert again.hold.attempt == 2
+    Run.unscoped.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert sweep_leases() == 1
+    run = Run.unscoped.get()
+    assert (run.status, list(run.input)) == ("queued", ["request"])
 
 
 def test_one_broken_run_does_not_stop_the_sweep(aurora, session):

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils import timezone
 
-from apps.conversations.errors import AttachmentNotFound, EmptyMessage, SessionEnded
+from apps.conversations.errors import (
+    AttachmentNotFound,
+    EmptyMessage,
+    MessageIdTaken,
+    SessionEnded,
+)
 from apps.conversations.events import MessagePosted, MessagesReplaced
 from apps.conversations.models import (
     REPLACED,
@@ -24,6 +29,7 @@ from apps.core.errors import InvalidInput
 from apps.core.ids import uuid7
 from apps.core.rows import insert
 from apps.events.services import publish
+from apps.runs.models import Run
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -46,13 +52,14 @@ def post_message(
     """Store a user's message and start its turn; a turn under way is interrupted.
 
     The same `message_id` twice returns the first row. Paused: stored, answered on resume. A question
-    the agent asked is answered by it. Raises SessionNotFound, SessionEnded, InvalidInput.
+    the agent asked is answered by it. Raises SessionNotFound, SessionEnded, MessageIdTaken,
+    InvalidInput.
     """
     from apps.conversations.services.sessions import lock_session
 
     actor.need(Scope.WRITE)
     session = lock_session(actor, session_id)
-    if message_id and (known := find_message(actor, session_id, message_id)):
+    if message_id and (known := _posted_before(actor, session_id, message_id)):
         return known
     if session.status == SessionStatus.ENDED:
         raise SessionEnded
@@ -66,6 +73,21 @@ def post_message(
         attachments=attachments,
         agent_key=agent_key,
     )
+
+
+def _posted_before(actor: Actor, session_id: UUID, message_id: UUID) -> Message | None:
+    """What this id was posted with. MessageIdTaken when it is a turn's, as clients see it while it runs.
+
+    A turn's reply is stored under the turn's id. Who locked the session sees every turn it has; a turn
+    to come cannot get an id that a client chose before, since its 62 random bits are drawn here.
+    """
+    known = find_message(actor, session_id, message_id)
+    if known is not None and known.role == MessageRole.USER:
+        return known
+    turns = Run.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
+    if known is not None or turns.filter(pk=message_id).exists():
+        raise MessageIdTaken
+    return None
 
 
 def add_user_message(

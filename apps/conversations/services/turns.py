@@ -19,6 +19,8 @@ from apps.runs.services import cancel_run, open_run
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from django.db.models import QuerySet
+
     from apps.approvals.events import ApprovalDecided, ApprovalExpired
     from apps.approvals.models import Approval
     from apps.core.actor import Actor
@@ -43,8 +45,18 @@ def start_turn_if_due(actor: Actor, session: Session) -> None:
 
 
 def open_turns(actor: Actor, session_id: UUID) -> list[Run]:
+    return list(_open(actor, session_id))
+
+
+def lock_turns(actor: Actor, session_id: UUID) -> list[Run]:
+    """The turns of the locked session that have not ended, locked, oldest first."""
+    return list(_open(actor, session_id).select_for_update())
+
+
+def _open(actor: Actor, session_id: UUID) -> QuerySet[Run]:
+    """Oldest first, without `input`: that of a completion that waits is a whole request."""
     runs = Run.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
-    return list(runs.filter(status__in=OPEN).order_by("created_at"))
+    return runs.filter(status__in=OPEN).defer("input").order_by("created_at")
 
 
 def cancel_turns(actor: Actor, session_id: UUID, *, reason: str) -> int:
@@ -52,8 +64,7 @@ def cancel_turns(actor: Actor, session_id: UUID, *, reason: str) -> int:
 
     All are locked before the first is told of: what locks the stream head must not wait for a run.
     """
-    runs = Run.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
-    turns = list(runs.filter(status__in=OPEN).order_by("created_at").select_for_update())
+    turns = lock_turns(actor, session_id)
     for run in turns:
         cancel_run(actor, run.pk, reason=reason)
     return len(turns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from apps.core.actor import Actor
     from apps.core.facts import Fact
-    from apps.tasks.events import TaskMoved
     from apps.tasks.models import Task
 
 LONGEST_REASON = 500
@@ -56,8 +55,7 @@ def retry_task(actor: Actor, task_id: UUID, *, reason: str = "") -> Task:
     task = lock_task(actor, task_id)
     if task.status != TaskStatus.FAILED:
         raise TaskStateForbids(f"Only a failed task can be retried; this one is {task.status}.")
-    fresh = {"phase": Phase.EXECUTION, "fix_attempts": 0, "question_rounds": 0, "outcomes": []}
-    moved = move(actor, task, TaskStatus.PENDING, **fresh, description=original_of(task))
+    moved = move(actor, task, TaskStatus.PENDING, **fresh_start(task))
     record_change(
         actor,
         "task.retried",
@@ -90,25 +88,47 @@ def _stop(actor: Actor, task_id: UUID, verb: str, words: str, reason: str) -> Ta
     task = lock_task(actor, task_id)
     if task.status in TERMINAL:
         raise TaskStateForbids(f"The task is {task.status} already.")
-    runs = _open_runs(actor, task)
-    asked = task.approval_id
-    moved, others = _failed_at_once(actor, task, runs, f"{words} {reason}".strip())
+    before = task.status
+    facts = stop_task(actor, task, f"{words} {reason}".strip())
     record_change(
         actor,
         verb,
         "task",
         task.pk,
-        before={"status": moved.before},
+        before={"status": before},
         after={"status": task.status},
         reason=reason[:LONGEST_REASON],
     )
+    publish(actor, *facts)
+    return task
+
+
+def stop_task(actor: Actor, task: Task, words: str) -> list[Fact]:
+    """Fail a locked task that has not ended and stop what works on it, in the caller's transaction.
+
+    `words` go into the result. The caller publishes, last: nothing may be locked after this.
+    """
+    runs = _open_runs(actor, task)
+    asked = task.approval_id
+    facts = _failed_at_once(actor, task, runs, words)
     if asked is not None and not runs:  # a run that waits takes its own question back
         withdraw_unanswered(actor, asked)
     for run in runs:
         with suppress(RunFinishedAlready):
-            cancel_run(actor, run.pk, reason=reason or words)
-    publish(actor, moved, *others)
-    return task
+            cancel_run(actor, run.pk, reason=words)
+    return facts
+
+
+def fresh_start(task: Task) -> dict[str, Any]:
+    """What a task that is begun anew forgets: fields for `move`."""
+    return {
+        "phase": Phase.EXECUTION,
+        "fix_attempts": 0,
+        "question_rounds": 0,
+        "outcomes": [],
+        "approval_id": None,
+        "description": original_of(task),
+    }
 
 
 def _open_runs(actor: Actor, task: Task) -> list[Run]:
@@ -119,10 +139,8 @@ def _open_runs(actor: Actor, task: Task) -> list[Run]:
     return list(runs.order_by("id").select_for_update())
 
 
-def _failed_at_once(
-    actor: Actor, task: Task, runs: list[Run], words: str
-) -> tuple[TaskMoved, list[Fact]]:
-    """The move, and what else is to be said; the attempt's own end will come too late to count."""
+def _failed_at_once(actor: Actor, task: Task, runs: list[Run], words: str) -> list[Fact]:
+    """The attempt's own end will come too late to count."""
     attempt = next((run for run in runs if run.pk == task.run_id), None)
     result = task.result or {"exitCode": 1, "stdout": "", "stderr": words, "duration": 0}
     if attempt is not None:
@@ -134,11 +152,11 @@ def _failed_at_once(
         )
     moved = force(actor, task, TaskStatus.FAILED, result=result, approval_id=None)
     if attempt is None:
-        return moved, []
+        return [moved]
     ended = AgentFinished(
         task_id=task.pk,
         agent_name=task.assign_to,
         exit_code=1,
         duration=result["duration"],
     )
-    return moved, [ended]
+    return [moved, ended]
