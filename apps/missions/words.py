@@ -30,7 +30,10 @@ PLAIN = {
     "deadlock.resolved": "deadlock:resolved",
     "deadlock.unresolvable": "deadlock:unresolvable",
 }
-MANY = {"deadlock.detected": "deadlock:detected", "orchestrator.deadlocked": "orchestrator:deadlock"}
+MANY = {
+    "deadlock.detected": "deadlock:detected",
+    "orchestrator.deadlocked": "orchestrator:deadlock",
+}
 
 
 def register_words() -> None:
