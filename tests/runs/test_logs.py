@@ -107,9 +107,7 @@ def test_runs_are_listed_with_as_many_entries_as_they_have(aurora, held, count_q
     with count_queries(3, at_most=True):  # the days, the runs, their steps
         listed = list_log_sessions(aurora.ada, surface="polpo")
     counts = {session.id: session.entries for session in listed if session.id[:4] == "run-"}
-    assert counts == {
-        f"run-{base62(one.pk)}": len(entries(aurora, one)) for one in (run, waiting)
-    }
+    assert counts == {f"run-{base62(one.pk)}": len(entries(aurora, one)) for one in (run, waiting)}
     begun = [session.started_at for session in listed]
     assert begun == sorted(begun, reverse=True)
 
