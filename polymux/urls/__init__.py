@@ -14,7 +14,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("polymux.urls.polyant")),
     path("", include("polymux.urls.molecule")),
     path("", include("polymux.urls.muxi_formation")),
-    path("", include("polymux.urls.muxi_server")),  # its ending takes whatever else is below /api
+    path(
+        "", include("polymux.urls.muxi_server")
+    ),  # its ending takes what is left of /api and /draft
     path("", include("polymux.urls.console")),
     path("admin/", admin.site.urls),
     path("", include("polymux.urls.polymux")),

@@ -24,7 +24,7 @@ KINDS = {
     "cursor": r"[\w.=-]{16,}",
     "chatcmpl": r"chatcmpl-[0-9A-Za-z]{16,}",
     "digits": r"\d+",
-    "bare": "[0-9A-Za-z]{20,22}",
+    "b62": BASE62,
     "day": r"\d{4}-\d\d-\d\d",
     "text": r"(?s:.+)",
 }
