@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
+
+_STARTED = time.monotonic()
 
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def uptime() -> int:
+    """Whole seconds since this process started."""
+    return int(time.monotonic() - _STARTED)
 
 
 def rfc3339(moment: datetime | None) -> str | None:

@@ -42,6 +42,11 @@ REQUIRED = [
     "GET /api/v1/projects/{project_id}/agents/processes",
     "POST /v1/chat/completions",
     "GET /v1/models",
+    "GET /api/v1/health",
+    "GET /api/v1/projects/{project_id}/logs",
+    "GET /api/v1/projects/{project_id}/logs/{log_id}",
+    "GET /api/v1/projects/{project_id}/events",
+    "WS /api/v1/projects/{project_id}/ws",
 ]
 
 

@@ -26,6 +26,8 @@ ALSO_OPEN = {
     "events.frames": "token frames are ephemeral: the carrier of a turn writes them itself",
     "events.socket": "the base of every live room",
     "events.http": "the base of every streaming route",
+    "events.logs": "an app contributes logs of its own to a surface's list",
+    "events.words": "an app says itself how a surface's feeds call its facts",
     "formations.toolbox": "the ToolBox port over a workspace's tools",
     "runs.budgets": "reserve and settle run inside the transaction of their caller",
     "runs.holding": "the lease in hand, passed from verb to verb",
