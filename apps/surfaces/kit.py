@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
+    from apps.workspaces.selectors import Place
+
 log = logging.getLogger(__name__)
 
 JSON_TYPE = "application/json"
@@ -188,6 +190,7 @@ class Admission:
     surface: Surface
     credentials: Credentials
     caller: Caller | None = None
+    place: Place | None = None
     actor: Actor | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -215,7 +218,7 @@ class Admission:
         assert caller is not None
         where = workspace(caller) if callable(workspace) else workspace
         if where is not None:
-            self.actor = self.surface.enter(caller, where)
+            self.actor = self.surface.enter(caller, where, self.place)
         held = self.actor.scope if self.actor else caller.scope
         if held < scope:
             raise ScopeInsufficient(required=scope.word)
@@ -242,14 +245,20 @@ class Surface:
         """The caller behind the credentials; `Unauthenticated` in this surface's words."""
         raise NotImplementedError
 
+    def prove_near(
+        self, credentials: Credentials, *, realm: str = ""
+    ) -> tuple[Caller, Place | None]:
+        """As `prove`, with the place the path names, where one statement reads both; for `enter`."""
+        return self.prove(credentials, realm=realm), None
+
     def workspace_id(self, caller: Caller, workspace: str) -> UUID:
         """The workspace as this surface spells it in paths; NotFound."""
         return parse_id("ws", workspace)
 
-    def enter(self, caller: Caller, workspace: str | UUID) -> Actor:
+    def enter(self, caller: Caller, workspace: str | UUID, place: Place | None = None) -> Actor:
         """The caller inside that workspace; WorkspaceMismatch or NotFound."""
         known = workspace if isinstance(workspace, UUID) else self.workspace_id(caller, workspace)
-        return doors.actor_in(caller, known)
+        return doors.actor_in(caller, known, place)
 
     def authenticate(
         self, credentials: Credentials, *, workspace: str | UUID | None = None, realm: str = ""
@@ -267,13 +276,13 @@ class Surface:
     def admit(
         self, admission: Admission, *, realm: str, route: str, bucket: str, public: bool
     ) -> None:
-        """Prove and throttle, filling `admission.caller` and `admission.headers`."""
+        """Prove and throttle, filling `admission.caller`, `.place` and `.headers`."""
         seen = admission.credentials
         if public or self.limits_strangers:
             admission.headers |= self.throttle(None, seen, route=route, bucket=bucket)
         if public:
             return
-        admission.caller = self.prove(seen, realm=realm)
+        admission.caller, admission.place = self.prove_near(seen, realm=realm)
         if not self.limits_strangers:
             admission.headers |= self.throttle(admission.caller, seen, route=route, bucket=bucket)
 
