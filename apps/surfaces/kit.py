@@ -7,7 +7,6 @@ app's `live.py` serve the loop (`await db_call(admission.admit, ...)`).
 from __future__ import annotations
 
 import ipaddress
-import json
 import logging
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
@@ -17,6 +16,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
+from pydantic_core import to_json
 
 from apps.core.actor import Actor, Caller, Scope
 from apps.core.errors import (
@@ -308,7 +308,7 @@ class Surface:
 
     def dumps(self, value: Any) -> bytes:
         """JSON as this surface writes it."""
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str).encode()
+        return to_json(value, inf_nan_mode="constants", fallback=str)
 
     def plain_headers(self, seen: Credentials) -> dict[str, str]:
         """Headers on every answer of this surface, good or bad."""
