@@ -22,8 +22,6 @@ from uuid import UUID, uuid4
 from django.db import connection
 from django.db.models import QuerySet
 
-from apps.core.rows import execute
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -59,8 +57,9 @@ class Prepared:
         kinds = tuple(None if value is None else type(value) for value in self.values.values())
         compiled = _compiled(self.steps, tuple(self.values), kinds)
         values = [self.values[name] if name else given for name, given in compiled.slots]
-        found = execute(compiled.statement, [*values, limit])
-        return [compiled.shape(row) for row in found]
+        with connection.cursor() as cursor:
+            cursor.execute(compiled.statement, [*values, limit])
+            return [compiled.shape(row) for row in cursor.fetchall()]
 
 
 def prepared(build: Step, **values: Any) -> Prepared:

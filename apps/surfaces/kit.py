@@ -125,7 +125,7 @@ def from_django(request: HttpRequest) -> Credentials:
         return known  # type: ignore[no-any-return]
     meta = request.META
     made = Credentials(
-        headers={name.lower(): value for name, value in request.headers.items()},
+        headers=_headers(meta),
         query={name: values[0] for name, values in request.GET.lists() if values},
         cookies=request.COOKIES,
         method=request.method or "GET",
@@ -139,6 +139,15 @@ def from_django(request: HttpRequest) -> Credentials:
     )
     request.credentials = made  # type: ignore[attr-defined]
     return made
+
+
+def _headers(meta: Mapping[str, Any]) -> dict[str, str]:
+    """The headers in a WSGI environ, as `request.headers` has them, in lower case."""
+    return {
+        name.removeprefix("HTTP_").replace("_", "-").lower(): value
+        for name, value in meta.items()
+        if name.startswith("HTTP_") or name in {"CONTENT_TYPE", "CONTENT_LENGTH"}
+    }
 
 
 def from_scope(scope: Mapping[str, Any]) -> Credentials:
