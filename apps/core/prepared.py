@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from django.db import connection
-from django.db.models import QuerySet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from django.db.models import QuerySet
 
 Step = Callable[..., "QuerySet[Any, Any]"]
 
@@ -98,7 +99,7 @@ def _compiled(
     if compiler.get_converters(selected):
         raise TypeError("a prepared list reads columns as the database gives them: cast the others")
     slots = _slots(values, {str(given): name for name, given in stand_ins.items()})
-    columns = namedtuple("columns", rows._fields)  # type: ignore[misc]  # noqa: PYI024, SLF001
+    columns = namedtuple("columns", rows._fields)  # type: ignore[misc]  # noqa: PYI024
     return _Compiled(f"{statement} LIMIT %s", slots, columns._make)
 
 

@@ -140,8 +140,10 @@ def rate_limit(caller: Caller | None, bucket: str) -> int:
 
 
 def _workspace_in(path: str) -> UUID | None:
-    """The workspace a path names by itself or by a session's id. Only a hint of what to read with the
-    credential: which workspace the route means, its view says."""
+    """The workspace a path names by itself or by a session's id.
+
+    Only a hint of what to read with the credential: which one the route means, its view says.
+    """
     _, first, name, *_ = [*path.split("/", 3), "", ""]
     try:
         if first == "workspaces":
