@@ -17,6 +17,7 @@ from apps.conversations.services.messages import post_message
 from apps.conversations.services.sessions import create_session
 from apps.core.ids import session_wire_id, uuid7, wire_id
 from apps.formations.services import create_agent, create_team
+from apps.workspaces.services import store_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,7 @@ def bury(aurora: Aurora) -> Treasure:
     message = post_message(aurora.ada, session.pk, content="for Ada's eyes")
     create_team(aurora.ada, "Miners")
     file = attach_file(aurora.ada, session.pk, ContentFile(b"gold", name="map.txt"))
+    store_files(aurora.ada, ".", [ContentFile(b"gold", name="map.txt")])
     return Treasure(
         workspace=aurora.id,
         slug=aurora.workspace.slug,
