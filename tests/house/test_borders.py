@@ -27,6 +27,7 @@ ALSO_OPEN = {
     "events.socket": "the base of every live room",
     "events.http": "the base of every streaming route",
     "formations.toolbox": "the ToolBox port over a workspace's tools",
+    "tasks.spec": "plain values: what a task is measured by, read the same way in a mission's document",
     "runs.budgets": "reserve and settle run inside the transaction of their caller",
     "runs.holding": "the lease in hand, passed from verb to verb",
     "runs.journal": "the Journal port over a held run",
