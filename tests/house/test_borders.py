@@ -29,6 +29,7 @@ ALSO_OPEN = {
     "events.logs": "an app contributes logs of its own to a surface's list",
     "events.words": "an app says itself how a surface's feeds call its facts",
     "formations.toolbox": "the ToolBox port over a workspace's tools",
+    "tasks.spec": "plain values: what a task is measured by, read the same way in a mission's document",
     "runs.budgets": "reserve and settle run inside the transaction of their caller",
     "runs.holding": "the lease in hand, passed from verb to verb",
     "runs.journal": "the Journal port over a held run",
