@@ -114,6 +114,12 @@ def list_inside(root: Path, relative: str = "") -> list[Listed]:
     return sorted(found, key=lambda listed: (not listed.folder, listed.name))
 
 
+def open_folder_inside(root: Path, relative: str = "") -> int:
+    """A descriptor of the folder at `relative`; the caller closes it. NotFound, `PathRefused`."""
+    with _walked(root, parts_of(relative)) as folder:
+        return os.dup(folder)
+
+
 def mkdirs_inside(root: Path, relative: str, mode: int = 0o700) -> None:
     """Make the folder at `relative` and those above it; fine if they are there. `PathRefused`."""
     with _walked(root, parts_of(relative), make=mode):
