@@ -268,7 +268,7 @@ RATE_CHAT_PER_MIN = env.number("POLYMUX_RATE_CHAT", 600, low=1)
 MAX_ACTIVE_SESSIONS = env.number("POLYMUX_MAX_ACTIVE_SESSIONS", 10, low=1)
 SESSION_IDLE_MINUTES = env.number("POLYMUX_SESSION_IDLE_MINUTES", 30, low=1)
 EVENT_RETENTION_DAYS = env.number("POLYMUX_EVENT_RETENTION_DAYS", 30, low=1)
-LEASE_SECONDS = env.number("POLYMUX_LEASE_SECONDS", 30, low=2, high=3600)
+LEASE_SECONDS = env.number("POLYMUX_LEASE_SECONDS", 10, low=2, high=3600)
 MAX_CONCURRENT_RUNS = env.number("POLYMUX_MAX_CONCURRENT_RUNS", 500, low=1)
 
 # --- Commands -----------------------------------------------------------------------------------

@@ -98,6 +98,34 @@ def request(
     return _save_once(actor, approval)
 
 
+def raise_request(
+    actor: Actor,
+    *,
+    action: str,
+    subject_type: str,
+    subject_id: UUID,
+    reason: str = "",
+    context: Mapping[str, Any] | None = None,
+) -> tuple[Approval, ApprovalRequested]:
+    """As `request`, for a caller whose transaction goes on: it publishes the fact itself, last.
+
+    Nothing but a decision ends the wait.
+    """
+    actor.need(Scope.WRITE)
+    approval = Approval(
+        workspace_id=actor.workspace_id,
+        action=action,
+        reason=reason,
+        context=dict(context or {}),
+        subject_type=subject_type,
+        subject_id=subject_id,
+    )
+    _check_request(approval, None)
+    if actor.kind not in NOT_HUMAN:
+        approval.requested_by_id, approval.requested_token = actor.user_id, actor.token_id
+    return approval, _put(actor, approval)
+
+
 def decide(
     actor: Actor,
     approval_id: UUID,
@@ -211,18 +239,19 @@ def _save_once(actor: Actor, approval: Approval) -> Approval:
 
 
 def _save_request(actor: Actor, approval: Approval) -> Approval:
+    publish(actor, _put(actor, approval))
+    return approval
+
+
+def _put(actor: Actor, approval: Approval) -> ApprovalRequested:
     approval.save(force_insert=True)
     _record(actor, approval, "approval.requested", reason=approval.reason[:500])
-    publish(
-        actor,
-        ApprovalRequested(
-            **_about(approval),
-            reason=approval.reason,
-            options=approval.options,
-            expires_at=approval.expires_at,
-        ),
+    return ApprovalRequested(
+        **_about(approval),
+        reason=approval.reason,
+        options=approval.options,
+        expires_at=approval.expires_at,
     )
-    return approval
 
 
 def _still_pending(actor: Actor, approval_id: UUID) -> Any:

@@ -115,7 +115,7 @@ def _stored(actor: Actor, session: Session) -> list[ChatMessage]:
     """The transcript; what a waiting turn has said is in it as soon as this request interrupts it."""
     stored = stored_as_chat(recent_messages(session.workspace_id, session.pk))
     if session.status == SessionStatus.WAITING:
-        said = [said_so_far(actor, run.pk) for run in open_turns(actor, session.pk)]
+        said = [said_so_far(actor, run.pk).text for run in open_turns(actor, session.pk)]
         stored += [ChatMessage("assistant", text) for text in said if text]
     return stored
 

@@ -142,6 +142,7 @@ def _outcome(
     return Outcome(
         ending,
         text=state.text,
+        last=state.last,
         reason=state.reason,
         usage=state.usage,
         cost_micros=state.spent.cost_micros,

@@ -259,7 +259,8 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a turn came to rest. `text` is the whole reply, or what there is of it.
+    """How a turn came to rest. `text` is the whole reply, or what there is of it; `last` the text of
+    the newest model reply that had any.
 
     WAITING: `approval_id`. CLIENT_TOOLS: `calls`. FAILED: `code` and `message`.
     `reason` is the provider's finish reason; `model` the reference that answered (a fallback may).
@@ -267,6 +268,7 @@ class Outcome:
 
     ending: Ending
     text: str = ""
+    last: str = ""
     reason: str = "stop"
     usage: Usage = field(default_factory=Usage)
     cost_micros: int = 0

@@ -22,8 +22,8 @@ class TurnState:
     """`messages` are what the next model call is sent; `pending` the calls still to answer.
 
     `steps` are journaled steps (the next has index steps + 1). `text` is the turn's whole text so
-    far: exactly what the listener heard. `started` is the clock's monotonic time of this life of
-    the turn (None: not begun); `elapsed` seconds were used by earlier ones.
+    far: exactly what the listener heard; `last` is the newest reply's. `started` is the clock's
+    monotonic time of this life of the turn (None: not begun); `elapsed` seconds were used by earlier ones.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -34,6 +34,7 @@ class TurnState:
     started: float | None = None
     elapsed: float = 0.0
     text: str = ""
+    last: str = ""
     reason: str = "stop"
     model: str = ""
 
@@ -97,7 +98,8 @@ def after_step(state: TurnState, step: StepRecord) -> TurnState:
     output = step.output or {}
     if step.status == "ok":
         return _replied(state, output)
-    return replace(state, text=joined(state, output.get("text") or ""))
+    text = output.get("text") or ""
+    return replace(state, text=joined(state, text), last=text or state.last)
 
 
 def _replied(state: TurnState, output: dict[str, Any]) -> TurnState:
@@ -109,6 +111,7 @@ def _replied(state: TurnState, output: dict[str, Any]) -> TurnState:
         messages=(*state.messages, message),
         pending=calls,
         text=joined(state, text),
+        last=text or state.last,
         reason=output.get("reason") or "stop",
         model=output.get("model") or "",
     )

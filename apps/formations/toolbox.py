@@ -48,8 +48,15 @@ class Remote:
 class WorkspaceToolBox:
     """Implements `engine.ports.ToolBox`. `missing`: server name -> why its tools are not here."""
 
-    def __init__(self, context: ToolContext, policy: Policy, allowed: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        context: ToolContext,
+        policy: Policy,
+        allowed: Sequence[str] | None,
+        also: Sequence[str] = (),
+    ) -> None:
         self._context, self._policy, self._allowed = context, policy, allowed
+        self._also = frozenset(also)
         self._local: dict[str, Tool] = {}
         self._remote: dict[str, Remote] = {}
         self._specs: dict[str, ToolSpec] = {}
@@ -61,15 +68,18 @@ class WorkspaceToolBox:
         context: ToolContext,
         allowed: Sequence[str] | None = None,
         client_tools: Sequence[ToolSpec] = (),
+        *,
+        also: Sequence[str] = (),
     ) -> WorkspaceToolBox:
         """Collect the tools. `allowed`: names with `*`; None: all that are enabled; empty: none.
+        `also`: names that this kind of run has whatever the agent may use.
 
         Costs one query at most (none while the policy is remembered, none when `allowed` is empty),
         plus what the connections to MCP servers cost.
         """
-        wanted = allowed is None or len(allowed) > 0
+        wanted = allowed is None or len(allowed) > 0 or len(also) > 0
         policy = await current_policy(context.actor) if wanted else Policy()
-        box = cls(context, policy, allowed)
+        box = cls(context, policy, allowed, also)
         for spec in client_tools:
             box._add(spec)
         if wanted:
@@ -104,6 +114,8 @@ class WorkspaceToolBox:
 
     def _may_use(self, name: str, *, by_default: bool) -> bool:
         """An agent that names a tool exactly gets it though it is off by default."""
+        if name in self._also:
+            return self._policy.allows(name)
         if self._allowed is None:
             return self._policy.allows(name, by_default=by_default)
         if name in self._allowed:

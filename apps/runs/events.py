@@ -36,6 +36,14 @@ class RunStarted(RunFact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunHandedOn(RunFact):
+    """Its worker is gone; it is queued again and goes on after its last step."""
+
+    name: ClassVar[str] = "run.handed_on"
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunWaiting(RunFact):
     name: ClassVar[str] = "run.waiting"
     approval_id: UUID

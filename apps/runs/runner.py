@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 KEEP_EVERY = 2.0  # seconds; a cancellation asked for in another process is heard within this
+UNWATCHED_DRAIN = 1.0  # seconds a stopping process gives what nobody watches: it resumes elsewhere
 
 
 class LoopClock:
@@ -215,19 +216,34 @@ async def _keep() -> None:
 
 
 async def drain(seconds: float = 8.0) -> int:
-    """Shutdown: let turns finish for `seconds`, then hand the rest back to the queue. Returns those."""
+    """Shutdown: let turns finish for `seconds`, then hand the rest back to the queue. Returns those.
+
+    Somebody waits for the words of a conversation's turn; any other run goes on elsewhere, soon.
+    """
     global _draining  # noqa: PLW0603
     _draining = True
+    soon = min(seconds, UNWATCHED_DRAIN)
     try:
-        tasks = [*_claims, *(live.task for live in _live.values() if live.task)]
-        if tasks:
-            await asyncio.wait(tasks, timeout=seconds)
-        left = [live.hold for live in list(_live.values())]
-        for live in list(_live.values()):
-            if live.task:
-                live.task.cancel()
-        if left:
-            await db_call(services.hand_back, left)
-        return len(left)
+        given = await _give_up(soon, unwatched=True)
+        return given + await _give_up(seconds - soon)
     finally:
         _draining = False
+
+
+async def _give_up(seconds: float, *, unwatched: bool = False) -> int:
+    """Wait for the runs (of no session only?), and hand back those that are not over by then."""
+
+    def chosen(live: LiveRun) -> bool:
+        return live.hold.session_id is None or not unwatched
+
+    waits = [live.task for live in _live.values() if live.task and chosen(live)]
+    if waits or _claims:
+        await asyncio.wait([*_claims, *waits], timeout=seconds)
+    left = [live for live in list(_live.values()) if chosen(live)]
+    for live in left:
+        _live.pop(live.hold.run_id, None)  # not to be given up twice while its cancellation is felt
+        if live.task:
+            live.task.cancel()
+    if left:
+        await db_call(services.hand_back, [live.hold for live in left])
+    return len(left)

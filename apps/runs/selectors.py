@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from apps.core.actor import Actor
+    from apps.engine.state import TurnState
 
 
 def active_run(actor: Actor, session_id: UUID) -> Run | None:
@@ -55,6 +56,6 @@ def _record(row: dict[str, Any]) -> StepRecord:
     )
 
 
-def said_so_far(actor: Actor, run_id: UUID) -> str:
-    """The text of a turn that rests or has lost its holder, as its journal proves it."""
-    return rebuild((), journal_of(actor.workspace_id, run_id)).text
+def said_so_far(actor: Actor, run_id: UUID) -> TurnState:
+    """The `text` and the `last` words of a turn that rests or has lost its holder, as its journal proves it."""
+    return rebuild((), journal_of(actor.workspace_id, run_id))

@@ -18,10 +18,11 @@ from apps.core.actor import Actor, Scope
 from apps.core.queue import enqueue
 from apps.core.rows import execute, insert
 from apps.engine.ports import Ending, Outcome, Spend, Usage
+from apps.engine.state import TurnState
 from apps.events.services import publish
 from apps.runs import budgets
 from apps.runs.errors import RunFinishedAlready, RunNotClaimable, RunNotFound
-from apps.runs.events import RunEnded, RunQueued, RunStarted
+from apps.runs.events import RunEnded, RunHandedOn, RunQueued, RunStarted
 from apps.runs.holding import Hold, died_here, owner_name
 from apps.runs.kinds import handler_of
 from apps.runs.models import REQUEST, TERMINAL, Run, RunStatus
@@ -233,9 +234,11 @@ def end_unheld(actor: Actor, run: Run, status: str, *, code: str, message: str =
 def _outcome_of(actor: Actor, run: Run) -> Outcome:
     """How an unheld run ended, with what its journal proves."""
     cancelled = run.status == RunStatus.CANCELLED
+    said = said_so_far(actor, run.pk) if run.steps else TurnState(())
     return Outcome(
         Ending.CANCELLED if cancelled else Ending.FAILED,
-        text=said_so_far(actor, run.pk) if run.steps else "",
+        text=said.text,
+        last=said.last,
         usage=Usage(run.tokens_in, run.tokens_out),
         cost_micros=run.cost_micros,
         model=run.model,
@@ -356,6 +359,8 @@ def _requeue(run: Run) -> None:
     run.status, run.lease_owner, run.lease_until = RunStatus.QUEUED, "", None
     run.save()
     enqueue(ADVANCE, workspace_id=run.workspace_id, run_id=run.pk)
+    handed_on = RunHandedOn(run_id=run.pk, session_id=run.session_id, kind=run.kind)
+    publish(Actor.for_system(run.workspace_id), handed_on)
 
 
 def wake_queued(*, older_than: float = 2.0) -> int:

@@ -1,8 +1,61 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
+
+if TYPE_CHECKING:
+    from apps.approvals.events import ApprovalDecided, ApprovalFact
+    from apps.core.actor import Actor
+    from apps.runs.events import RunHandedOn, ToolCalled
 
 
 class TasksConfig(AppConfig):
     name = "apps.tasks"
     label = "tasks"
+
+    def ready(self) -> None:
+        from apps.approvals.events import ApprovalDecided, ApprovalExpired, ApprovalWithdrawn
+        from apps.approvals.services import lock_with
+        from apps.events.services import subscribe
+        from apps.runs import kinds
+        from apps.runs.events import RunHandedOn, ToolCalled
+        from apps.tasks.running import TaskRuns
+        from apps.tasks.services.blocking import lock_subject
+        from apps.tasks.tools import register_tools
+
+        kinds.register("task", TaskRuns())
+        register_tools()
+        lock_with(lock_subject)
+        for settled in (ApprovalDecided, ApprovalExpired, ApprovalWithdrawn):
+            subscribe(settled, _settled)
+        subscribe(ApprovalDecided, _decided)
+        subscribe(RunHandedOn, _handed_on)
+        subscribe(ToolCalled, _tool_called)
+
+
+def _settled(actor: Actor, fact: ApprovalFact) -> None:
+    from apps.tasks.services.blocking import go_on_after
+
+    go_on_after(actor, fact)
+
+
+def _decided(actor: Actor, fact: ApprovalDecided) -> None:
+    from apps.tasks.services.blocking import keep_feedback
+
+    keep_feedback(actor, fact)
+
+
+def _handed_on(actor: Actor, fact: RunHandedOn) -> None:
+    from apps.tasks.services.watching import say_recovered
+
+    if fact.kind == "task":
+        say_recovered(actor, fact.run_id)
+
+
+def _tool_called(actor: Actor, fact: ToolCalled) -> None:
+    from apps.tasks.running import AGENT_KEY
+    from apps.tasks.services.attempts import say_active
+
+    if fact.agent_key == AGENT_KEY:
+        say_active(actor, fact)

@@ -33,3 +33,13 @@ class NoFilter(InvalidInput):
 class TooManyTasks(Conflict):
     code = "too_many_tasks"
     message = "This workspace has as many open tasks as it may have."
+
+
+class TooManyOutcomes(Conflict):
+    code = "too_many_outcomes"
+    message = "This attempt has registered as many outcomes as it may."
+
+
+class ScheduleNotFound(NotFound):
+    code = "schedule_not_found"
+    message = "Schedule not found."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from apps.core.facts import Fact
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
 
@@ -214,3 +215,46 @@ class DeadlineMet(TaskFact):
     entity_type: str
     deadline: str
     margin_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleFact(Fact):
+    """`subject_*`: what the schedule is for."""
+
+    subject: ClassVar[tuple[str, str]] = ("schedule", "schedule_id")
+    schedule_id: UUID
+    subject_type: str
+    subject_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleCreated(ScheduleFact):
+    name: ClassVar[str] = "schedule.created"
+    next_run_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleTriggered(ScheduleFact):
+    name: ClassVar[str] = "schedule.triggered"
+    expression: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleFailed(ScheduleFact):
+    """It was due, and what it is for could not be done."""
+
+    name: ClassVar[str] = "schedule.failed"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleCompleted(ScheduleFact):
+    """A one-shot schedule has fired."""
+
+    name: ClassVar[str] = "schedule.completed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleExpired(ScheduleFact):
+    name: ClassVar[str] = "schedule.expired"
+    end_date: datetime

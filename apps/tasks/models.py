@@ -66,8 +66,9 @@ class Task(TenantModel):
     checkpoint, a delay, a paused mission), by name. `ready` is pending, not held, all dependencies
     done: kept by `services.moving.refresh_ready`, so that the next task is found by an index.
     `run_id` is the attempt under way, else the last one; `result` is `{exitCode, stdout, stderr,
-    duration}` of the last one (duration in ms); `deadline`, `max_duration` (ms; 0: none) and
-    `priority` (higher first) as on the wire.
+    duration}` of the last one (duration in ms); `warned_at`: when its silence was warned of;
+    `deadline`, `max_duration` (ms; 0: none) and `priority` (higher first) as on the wire; `sla` is what
+    was said of the deadline: warned, missed or kept.
     """
 
     title = models.CharField(max_length=500)
@@ -108,6 +109,7 @@ class Task(TenantModel):
     token_id = models.UUIDField(null=True, editable=False)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    warned_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -134,6 +136,11 @@ class Task(TenantModel):
                 name="task_deadline",
                 condition=models.Q(deadline__isnull=False)
                 & ~models.Q(status__in=["done", "failed"]),
+            ),
+            models.Index(
+                fields=["updated_at"],
+                name="task_blocked",
+                condition=models.Q(status="pending", ready=False),
             ),
             GinIndex(fields=["depends_on"], name="task_dependents"),
         ]
@@ -186,3 +193,43 @@ class Assessment(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.number} {'passed' if self.passed else 'failed'}"
+
+
+class Schedule(TenantModel):
+    """When something is done again, or once (contract/polpo.md §7.7): a row that one tick claims.
+
+    `expression` is a five-field cron or an ISO instant, told in `zone`. What is done is named by
+    `subject_*`; the app that owns it registers how (`schedules.on_due`). `next_run_at` null: nothing
+    is due any more.
+    """
+
+    subject_type = models.CharField(max_length=20)
+    subject_id = models.UUIDField()
+    expression = models.CharField(max_length=120)
+    zone = models.CharField(max_length=64, default="UTC")
+    recurring = models.BooleanField(default=False)
+    enabled = models.BooleanField(default=True)
+    next_run_at = models.DateTimeField(null=True, blank=True)
+    last_run_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=500, blank=True)
+    end_date = models.DateTimeField(null=True, blank=True)
+    user_id = models.UUIDField(null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["created_at", "id"]
+        indexes = [
+            models.Index(
+                fields=["next_run_at"], name="schedule_due", condition=models.Q(enabled=True)
+            ),
+            models.Index(fields=["workspace", "created_at", "id"], name="schedule_list"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "subject_type", "subject_id"], name="schedule_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.expression

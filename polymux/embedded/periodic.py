@@ -22,8 +22,10 @@ class Periodic(NamedTuple):
 
 PERIODIC = [
     Periodic("Sign of life of the worker", "platform.beat", 5),
-    Periodic("Hand on runs whose worker died", "runs.sweep_leases", 5),
-    Periodic("Wake queued runs", "runs.wake_queued", 5),
+    Periodic("Hand on runs whose worker died", "runs.sweep_leases", 2),
+    Periodic("Wake queued runs", "runs.wake_queued", 2),
+    Periodic("Start ready tasks, stop silent attempts", "tasks.sweep", 2),
+    Periodic("Mend tasks, watch their deadlines", "tasks.mend", 30),
     Periodic("End idle sessions", "conversations.end_idle_sessions", 60),
     Periodic("Expire overdue approvals", "approvals.expire_overdue", 10),
     Periodic("Forget spent limits and replies", "surfaces.forget_expired", 600),

@@ -1,0 +1,201 @@
+"""Making missions, changing what they say, removing them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+
+from apps.accounts.audit import record_change
+from apps.core.actor import Scope
+from apps.core.cron import Cron, parse_when
+from apps.core.errors import InvalidInput
+from apps.events.services import publish
+from apps.formations.services import remove_volatile
+from apps.missions.document import DocumentInvalid, MissionDocument, as_json, parse_document
+from apps.missions.errors import MissionInvalid, MissionNotFound, MissionStateForbids
+from apps.missions.events import MissionDeleted, MissionSaved
+from apps.missions.models import Mission, MissionStatus
+from apps.missions.services.turning import turn
+from apps.tasks.fields import read_moment
+from apps.tasks.services import remove_mission_tasks, remove_schedule, set_schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from apps.core.actor import Actor
+    from apps.core.facts import Fact
+
+MAX_NAME = 200
+MAX_PROMPT = 100_000
+SCHEDULED = (MissionStatus.SCHEDULED, MissionStatus.RECURRING)
+
+
+def create_mission(
+    actor: Actor,
+    *,
+    data: Any,
+    name: str | None = None,
+    prompt: str = "",
+    status: str | None = None,
+    end_date: Any = None,
+    notifications: Mapping[str, Any] | None = None,
+) -> Mission:
+    """A mission from its document: JSON text or the object itself.
+
+    Without a `status` it is a draft, or scheduled when the document says when. Raises MissionInvalid,
+    InvalidInput, MissionStateForbids for a status that only an execution has.
+    """
+    actor.need(Scope.WRITE)
+    document = read_document(data)
+    wanted = status or _status_of(document)
+    if wanted not in (MissionStatus.DRAFT, *SCHEDULED):
+        raise MissionStateForbids(f"A mission cannot begin as {wanted}.")
+    with transaction.atomic():
+        mission = Mission(
+            workspace_id=actor.workspace_id,
+            name=_name(actor, name or document.name),
+            prompt=_prompt(prompt),
+            user_id=actor.user_id,
+            token_id=actor.token_id,
+        )
+        _put(mission, document, end_date=end_date, notifications=notifications)
+        mission.status = wanted
+        mission.save(force_insert=True)
+        record_change(actor, "mission.created", "mission", mission.pk, after=shown(mission))
+        publish(actor, *_scheduled(actor, mission, document), _saved(mission))
+    return mission
+
+
+def read_document(data: Any) -> MissionDocument:
+    """MissionInvalid names every place that is wrong."""
+    if not isinstance(data, (str, dict)):
+        raise MissionInvalid("data: Must be a mission document.", fields={"data": ["Required."]})
+    try:
+        return parse_document(data)
+    except DocumentInvalid as error:
+        raise MissionInvalid(str(error), fields=error.fields) from None
+
+
+def _put(
+    mission: Mission,
+    document: MissionDocument,
+    *,
+    end_date: Any = None,
+    notifications: Mapping[str, Any] | None = None,
+) -> None:
+    """What the document says of the mission itself goes into its columns."""
+    mission.document = as_json(document)
+    mission.deadline = document.deadline
+    mission.quality_threshold = document.quality_threshold
+    mission.end_date = read_moment(end_date) if end_date is not None else document.end_date
+    if notifications is not None or document.notifications is not None:
+        mission.notifications = dict(notifications or document.notifications or {})
+
+
+def _status_of(document: MissionDocument) -> str:
+    if not document.schedule:
+        return MissionStatus.DRAFT
+    repeats = isinstance(parse_when(document.schedule), Cron)
+    return MissionStatus.RECURRING if repeats else MissionStatus.SCHEDULED
+
+
+def _name(actor: Actor, name: str) -> str:
+    if name and (len(name) > MAX_NAME or "\x00" in name or not name.strip()):
+        raise InvalidInput(fields={"name": [f"Must be 1 to {MAX_NAME} characters."]})
+    return name or f"mission-{Mission.objects.in_workspace(actor.workspace_id).count() + 1}"
+
+
+def _prompt(prompt: Any) -> str:
+    if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT or "\x00" in prompt:
+        raise InvalidInput(fields={"prompt": [f"Must be text of at most {MAX_PROMPT} characters."]})
+    return prompt
+
+
+def _scheduled(actor: Actor, mission: Mission, document: MissionDocument) -> list[Fact]:
+    """Bring the schedule into line with the mission: one of `SCHEDULED` has one, others none."""
+    if mission.status not in SCHEDULED:
+        remove_schedule(actor, "mission", mission.pk)
+        return []
+    if not document.schedule:
+        raise InvalidInput(
+            "A scheduled mission needs a schedule in its document.",
+            fields={"data.schedule": ["Required for this status."]},
+        )
+    _, facts = set_schedule(
+        actor,
+        "mission",
+        mission.pk,
+        expression=document.schedule,
+        recurring=mission.status == MissionStatus.RECURRING,
+        end_date=mission.end_date,
+    )
+    return facts
+
+
+def _saved(mission: Mission) -> MissionSaved:
+    return MissionSaved(mission_id=mission.pk, mission_name=mission.name, status=mission.status)
+
+
+def shown(mission: Mission) -> dict[str, Any]:
+    """For the audit."""
+    return {"name": mission.name, "status": mission.status, "group": mission.group}
+
+
+def lock_mission(actor: Actor, mission_id: UUID) -> Mission:
+    """The mission's row, locked: before its tasks. MissionNotFound."""
+    rows = Mission.objects.in_workspace(actor.workspace_id).select_for_update()
+    mission: Mission | None = rows.filter(pk=mission_id).first()
+    if mission is None:
+        raise MissionNotFound
+    return mission
+
+
+@transaction.atomic
+def update_mission(actor: Actor, mission_id: UUID, **changes: Any) -> Mission:
+    """Change `data`, `name`, `prompt`, `status`, `end_date` (None clears) or `notifications`.
+
+    All or nothing. What is under way goes on as it was executed. Raises MissionNotFound, InvalidInput,
+    MissionStateForbids.
+    """
+    actor.need(Scope.WRITE)
+    mission = lock_mission(actor, mission_id)
+    before = shown(mission)
+    if "name" in changes:
+        mission.name = _name(actor, str(changes["name"] or ""))
+    if "prompt" in changes:
+        mission.prompt = _prompt(changes["prompt"])
+    if "data" in changes:
+        _put(mission, read_document(changes["data"]))
+    if "end_date" in changes:
+        mission.end_date = read_moment(changes["end_date"])
+    if "notifications" in changes:
+        mission.notifications = changes["notifications"]
+    wanted = changes.get("status") or mission.status
+    facts = turn(actor, mission, wanted) if wanted != mission.status else []
+    mission.save()
+    facts += _scheduled(actor, mission, read_document(mission.document))
+    record_change(
+        actor, "mission.updated", "mission", mission.pk, before=before, after=shown(mission)
+    )
+    publish(actor, *facts, _saved(mission))
+    return mission
+
+
+@transaction.atomic
+def delete_mission(actor: Actor, mission_id: UUID) -> int:
+    """Remove a mission with the tasks of all its executions; those at work are stopped.
+
+    Its own agents and its schedule go with it. Returns how many tasks went. MissionNotFound.
+    """
+    actor.need(Scope.WRITE)
+    mission = lock_mission(actor, mission_id)
+    gone = remove_mission_tasks(actor, mission.pk)
+    if mission.group:
+        remove_volatile(actor, mission.group)
+    remove_schedule(actor, "mission", mission.pk)
+    record_change(actor, "mission.deleted", "mission", mission.pk, before=shown(mission))
+    mission.delete()
+    publish(actor, MissionDeleted(mission_id=mission_id, deleted_tasks=gone))
+    return gone
