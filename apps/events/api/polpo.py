@@ -26,8 +26,8 @@ SURFACE = polpo.SURFACE.name
 
 
 class LogSessionBody(serializers.Serializer[Any]):
-    sessionId = serializers.CharField()  # noqa: N815  (the contract's name)
-    startedAt = serializers.DateTimeField()  # noqa: N815
+    sessionId = serializers.CharField()
+    startedAt = serializers.DateTimeField()
     entries = serializers.IntegerField()
 
 
