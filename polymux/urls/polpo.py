@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apps.formations.api import polpo as agents
+from apps.runs.api import polpo as processes
 from apps.surfaces import polpo
 from apps.surfaces.fallback import ending
 
@@ -11,5 +13,7 @@ if TYPE_CHECKING:
     from django.urls import URLPattern, URLResolver
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    *processes.urlpatterns,  # before the agents, whose names stand in the same place
+    *agents.urlpatterns,
     *ending(polpo.SURFACE),
 ]

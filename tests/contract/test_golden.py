@@ -34,6 +34,12 @@ REQUIRED = [
     "GET /workspaces/{workspace_id}/sessions",
     "POST /workspaces/{workspace_id}/sessions",
     "WS /session/{session_id}/",
+    "GET /api/v1/projects/{project_id}/agents",
+    "POST /api/v1/projects/{project_id}/agents",
+    "DELETE /api/v1/projects/{project_id}/agents/{name}",
+    "GET /api/v1/projects/{project_id}/agents/team",
+    "PATCH /api/v1/projects/{project_id}/agents/team",
+    "GET /api/v1/projects/{project_id}/agents/processes",
     "POST /v1/chat/completions",
     "GET /v1/models",
 ]

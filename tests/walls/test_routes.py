@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 from django.db import transaction
@@ -21,6 +22,7 @@ from django.test import Client, override_settings
 
 from apps.accounts.models import AuditEntry
 from apps.events.models import Event
+from apps.surfaces import polpo
 from apps.workspaces.services import revoke_token
 from polymux import asgi
 from tests.support.cast import raise_aurora, raise_borealis
@@ -78,7 +80,8 @@ class World:
 def world(django_db_setup, django_db_blocker):
     """Aurora with its treasure, and Borealis: made once, in a transaction that is never committed."""
     generous = override_settings(RATE_READ_PER_MIN=100_000, RATE_WRITE_PER_MIN=100_000)
-    with django_db_blocker.unblock(), generous, transaction.atomic():
+    to_polpo = mock.patch.object(polpo, "PER_MINUTE", 100_000)
+    with django_db_blocker.unblock(), generous, to_polpo, transaction.atomic():
         yield _made()
         transaction.set_rollback(True)
 
