@@ -97,7 +97,7 @@ def test_the_setting_knows_three_words(monkeypatch):
 @pytest.mark.parametrize(
     "command", ["", [], [""], "a\0b", ["echo", "\0"], "x" * 200_000], ids=lambda c: repr(c)[:12]
 )
-def test_what_is_no_command_is_refused(tmp_path, command):
+def test_what_is_no_command_is_refused(tmp_path, sandboxed, command):
     if command == "":
         assert run(tmp_path, command).passed, "an empty line does nothing"
         return
