@@ -218,7 +218,7 @@ _lock = threading.Lock()
 
 
 def can_confine() -> str:
-    """ "" when commands can be shut in on this machine, else why not. Tried once a process."""
+    """Why commands cannot be shut in on this machine; empty when they can. Tried once a process."""
     return found_way()[1]
 
 

@@ -36,6 +36,15 @@ REQUIRED = [
     "WS /session/{session_id}/",
     "POST /v1/chat/completions",
     "GET /v1/models",
+    "GET /api/v1/projects/{project_id}/files/list",
+    "GET /api/v1/projects/{project_id}/files/read",
+    "GET /api/v1/projects/{project_id}/files/preview",
+    "GET /api/v1/files/roots",
+    "GET /api/v1/files/search",
+    "POST /api/v1/files/upload",
+    "POST /api/v1/files/mkdir",
+    "POST /api/v1/files/rename",
+    "POST /api/v1/files/delete",
 ]
 
 

@@ -54,15 +54,20 @@ def test_pipes_and_many_processes_work(run):
 
 @pytest.mark.parametrize(
     "path",
-    ["../secret", "/workspace/../secret", "{top}/secret", "{top}", "/etc/shadow", "/etc/hostname"]
-    + [
+    [
+        "../secret",
+        "/workspace/../secret",
+        "{top}/secret",
+        "{top}",
+        "/etc/shadow",
+        "/etc/hostname",
         "/root",
         "/home",
         "/var",
-        "/proc/1/root/etc/shadow",
-        "/proc/1/cwd/../secret",
         "/run",
         "/sys",
+        "/proc/1/root/etc/shadow",
+        "/proc/1/cwd/../secret",
     ],
 )
 def test_nothing_outside_is_there(run, house, path):

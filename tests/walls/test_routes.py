@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 from django.db import transaction
@@ -21,6 +22,7 @@ from django.test import Client, override_settings
 
 from apps.accounts.models import AuditEntry
 from apps.events.models import Event
+from apps.surfaces import polpo
 from apps.workspaces.services import revoke_token
 from polymux import asgi
 from tests.support.cast import raise_aurora, raise_borealis
@@ -78,7 +80,8 @@ class World:
 def world(django_db_setup, django_db_blocker):
     """Aurora with its treasure, and Borealis: made once, in a transaction that is never committed."""
     generous = override_settings(RATE_READ_PER_MIN=100_000, RATE_WRITE_PER_MIN=100_000)
-    with django_db_blocker.unblock(), generous, transaction.atomic():
+    to_polpo = mock.patch.object(polpo, "PER_MINUTE", 100_000)
+    with django_db_blocker.unblock(), generous, to_polpo, transaction.atomic():
         yield _made()
         transaction.set_rollback(True)
 
@@ -114,13 +117,26 @@ BODIES: dict[str, tuple[str, bytes]] = {
     "PATCH /workspaces/{workspace_id}": (JSON, b'{"name": "mine now"}'),
 }
 
+UPLOAD = BODIES["POST /sessions/{session_id}/files"]
+for _files in ("/api/v1/files", "/api/v1/projects/{project_id}/files"):
+    BODIES |= {
+        f"POST {_files}/upload": UPLOAD,
+        f"POST {_files}/mkdir": (JSON, b'{"path": "mine now"}'),
+        f"POST {_files}/rename": (JSON, b'{"path": "map.txt", "newName": "mine now"}'),
+        f"POST {_files}/delete": (JSON, b'{"path": "map.txt"}'),
+    }
+# What a GET must be asked with, for the same reason.
+QUERIES = {
+    f"/api/v1/projects/{{project_id}}/files/{what}": "?path=map.txt" for what in ("read", "preview")
+}
+
 CLIENT = Client(raise_request_exception=False)  # one for all: each builds the middleware anew
 
 
 def ask(route: Route, method: str, treasure: Treasure, token: str = "") -> HttpResponse:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     kind, body = BODIES.get(f"{method} {route.path}", (JSON, b"{}"))
-    path = filled(route.path, treasure, kinds=route.ids)
+    path = filled(route.path, treasure, kinds=route.ids) + QUERIES.get(route.path, "")
     return CLIENT.generic(method, path, body, kind, headers=headers)
 
 

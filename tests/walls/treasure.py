@@ -16,6 +16,7 @@ from apps.conversations.services.attachments import attach_file
 from apps.conversations.services.messages import post_message
 from apps.conversations.services.sessions import create_session
 from apps.core.ids import session_wire_id, uuid7, wire_id
+from apps.workspaces.services import store_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ def bury(aurora: Aurora) -> Treasure:
     other, _ = create_session(aurora.ada, title="Ada's other one")
     message = post_message(aurora.ada, session.pk, content="for Ada's eyes")
     file = attach_file(aurora.ada, session.pk, ContentFile(b"gold", name="map.txt"))
+    store_files(aurora.ada, ".", [ContentFile(b"gold", name="map.txt")])
     return Treasure(
         workspace=aurora.id,
         slug=aurora.workspace.slug,
