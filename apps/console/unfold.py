@@ -66,6 +66,7 @@ NAVIGATION = [
         "separator": True,
         "items": [
             _item("Agents", "smart_toy", "formations_agent"),
+            _item("Teams", "groups", "formations_team"),
             _item("MCP servers", "hub", "formations_mcpserver"),
             _item("Tool settings", "build", "formations_toolsetting"),
             _item("Memories", "psychology", "knowledge_memory"),

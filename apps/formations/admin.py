@@ -1,4 +1,4 @@
-"""Agents and their means in the operator console."""
+"""Teams, agents and their means in the operator console."""
 
 from __future__ import annotations
 
@@ -14,10 +14,28 @@ from unfold.decorators import display
 from apps.console import show
 from apps.console.filters import AgeFilter, RowFilter
 from apps.console.readonly import ReadOnlyAdmin
-from apps.formations.models import Agent, McpServer, ToolSetting
+from apps.formations.models import Agent, McpServer, Team, ToolSetting
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
+
+
+@admin.register(Team)
+class TeamAdmin(ReadOnlyAdmin):
+    list_display = ("name", "workspace", "description", "created_at", "elsewhere")
+    list_select_related = ("workspace",)
+    list_filter = (("workspace", RowFilter), AgeFilter)
+    search_fields = ("name", "workspace__slug")
+    id_search = ("pk", "workspace_id")
+    fieldsets = (
+        (None, {"fields": ("name", "description", "workspace", "elsewhere")}),
+        ("Times", {"fields": ("created_at", "updated_at", "id")}),
+    )
+    readonly_fields = ("elsewhere",)
+
+    @display(description="Belongs to it")
+    def elsewhere(self, row: Team) -> SafeString:
+        return show.links([(show.list_url("formations_agent", team__id__exact=row.pk), "agents")])
 
 
 @admin.register(Agent)
@@ -25,29 +43,49 @@ class AgentAdmin(ReadOnlyAdmin):
     list_display = (
         "name",
         "workspace",
+        "team",
         "model_shown",
         "is_default",
+        "volatile",
         "max_turns",
         "updated_at",
         "elsewhere",
     )
-    list_select_related = ("workspace",)
+    list_select_related = ("workspace", "team")
     list_filter = (
         ("workspace", RowFilter),
         ("model", FieldTextFilter),
+        ("team", RowFilter),
         ("is_default", BooleanRadioFilter),
+        ("volatile", BooleanRadioFilter),
         AgeFilter,
     )
     search_fields = ("name", "workspace__slug")
     id_search = ("pk", "workspace_id")
     fieldsets = (
-        (None, {"fields": ("name", "role", "workspace", "is_default", "elsewhere")}),
-        ("Thinks with", {"fields": ("model_shown", "fallback_model", "temperature", "max_turns")}),
+        (None, {"fields": ("name", "role", "workspace", "team_link", "is_default", "elsewhere")}),
+        ("Stands", {"fields": ("reports_to", "volatile", "mission_group", "identity_shown")}),
+        (
+            "Thinks with",
+            {"fields": ("model_shown", "fallback_model", "temperature", "reasoning", "max_turns")},
+        ),
         ("Prompt", {"fields": ("prompt",)}),
-        ("Means", {"fields": ("tools_shown", "metadata_shown")}),
+        ("Means", {"fields": ("tools_shown", "skills_shown", "paths_shown", "max_concurrency")}),
+        ("Said of it", {"fields": ("extras_shown", "metadata_shown")}),
         ("Times", {"fields": ("created_at", "updated_at", "id")}),
     )
-    readonly_fields = ("model_shown", "elsewhere", "prompt", "tools_shown", "metadata_shown")
+    readonly_fields = (
+        "model_shown",
+        "elsewhere",
+        "team_link",
+        "identity_shown",
+        "prompt",
+        "tools_shown",
+        "skills_shown",
+        "paths_shown",
+        "extras_shown",
+        "metadata_shown",
+    )
 
     @display(description="Model", ordering="model")
     def model_shown(self, row: Agent) -> str:
@@ -61,6 +99,26 @@ class AgentAdmin(ReadOnlyAdmin):
                 (show.list_url("runs_run", agent__id__exact=row.pk), "runs"),
             ]
         )
+
+    @display(description="Team")
+    def team_link(self, row: Agent) -> Any:
+        return show.row_link(row.team)
+
+    @display(description="Identity")
+    def identity_shown(self, row: Agent) -> Any:
+        return show.json_block(row.identity)
+
+    @display(description="Skills")
+    def skills_shown(self, row: Agent) -> Any:
+        return show.json_block(row.skills)
+
+    @display(description="Paths")
+    def paths_shown(self, row: Agent) -> Any:
+        return show.json_block(row.allowed_paths)
+
+    @display(description="Extras")
+    def extras_shown(self, row: Agent) -> Any:
+        return show.json_block(row.extras)
 
     @display(description="System prompt")
     def prompt(self, row: Agent) -> Any:

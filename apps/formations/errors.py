@@ -20,6 +20,21 @@ class DefaultAgentStays(Conflict):
     message = "A workspace keeps its default agent. Make another one the default first."
 
 
+class TeamNotFound(NotFound):
+    code = "team_not_found"
+    message = "No such team."
+
+
+class TeamNameTaken(Conflict):
+    code = "team_name_taken"
+    message = "A team of this name exists already."
+
+
+class LastTeamStays(Conflict):
+    code = "last_team_stays"
+    message = "A workspace keeps its last team."
+
+
 class TooMany(Conflict):
     code = "too_many"
     message = "The workspace has as many of these as it may."

@@ -1,4 +1,4 @@
-"""What happened to agents and their means."""
+"""What happened to teams, agents and their means."""
 
 from __future__ import annotations
 
@@ -37,6 +37,34 @@ class AgentUpdated(AgentFact):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentDeleted(AgentFact):
     name: ClassVar[str] = "agent.deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamFact(Fact):
+    name: ClassVar[str] = "team.changed"
+    subject: ClassVar[tuple[str, str]] = ("team", "team_id")
+
+    team_id: UUID
+    team: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamCreated(TeamFact):
+    name: ClassVar[str] = "team.created"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamRenamed(TeamFact):
+    """`was`: its name before."""
+
+    name: ClassVar[str] = "team.renamed"
+
+    was: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamDeleted(TeamFact):
+    name: ClassVar[str] = "team.deleted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,12 @@
-"""Reading agents, MCP servers and what the workspace says about tools."""
+"""Reading teams, agents, MCP servers and what the workspace says about tools."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from apps.core.actor import Scope
-from apps.formations.errors import AgentNotFound, McpServerNotFound
-from apps.formations.models import Agent, McpServer, ToolSetting
+from apps.formations.errors import AgentNotFound, McpServerNotFound, TeamNotFound
+from apps.formations.models import Agent, McpServer, Team, ToolSetting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from apps.core.actor import Actor
+
+
+MOST_AGENTS = 500  # shown at once; as many as a workspace may have
+MOST_TEAMS = 50
 
 
 def list_agents(actor: Actor) -> QuerySet[Agent]:
@@ -39,6 +43,46 @@ def default_agent(actor: Actor) -> Agent:
     return _one(list_agents(actor).filter(is_default=True))
 
 
+def list_agents_by_team(actor: Actor) -> list[Agent]:
+    """All agents, the first team's first, each team's in order of creation. At most `MOST_AGENTS`."""
+    return list(list_agents(actor).order_by("team_id", "id")[:MOST_AGENTS])
+
+
+def list_teams(actor: Actor) -> QuerySet[Team]:
+    """In order of creation: the first one first."""
+    actor.need(Scope.READ)
+    rows: QuerySet[Team] = Team.objects.in_workspace(actor.workspace_id)
+    return rows.order_by("id")
+
+
+def first_team(actor: Actor) -> Team:
+    """The oldest; TeamNotFound when there is none yet."""
+    return _one_team(list_teams(actor))
+
+
+def find_team(actor: Actor, name: str) -> Team:
+    """By name, whatever its case; raises TeamNotFound."""
+    return _one_team(list_teams(actor).filter(name__iexact=name))
+
+
+def list_teams_with_agents(actor: Actor) -> list[tuple[Team, list[Agent]]]:
+    """Every team and its agents, both in order of creation. Two queries; at most `MOST_AGENTS`."""
+    teams: dict[UUID, tuple[Team, list[Agent]]] = {
+        team.pk: (team, []) for team in list_teams(actor)[:MOST_TEAMS]
+    }
+    for agent in list_agents_by_team(actor):
+        if agent.team_id in teams:  # else made a moment ago, between the two queries
+            teams[agent.team_id][1].append(agent)
+    return list(teams.values())
+
+
+def get_team_with_agents(actor: Actor, name: str | None) -> tuple[Team, list[Agent]]:
+    """One team (None: the first) and its agents. Raises TeamNotFound. Two queries."""
+    team = first_team(actor) if name is None else find_team(actor, name)
+    agents = list_agents(actor).filter(team=team).order_by("id")
+    return team, list(agents[:MOST_AGENTS])
+
+
 def list_mcp_servers(actor: Actor) -> QuerySet[McpServer]:
     """By name, without what is sealed."""
     actor.need(Scope.READ)
@@ -59,6 +103,13 @@ def tool_settings(actor: Actor) -> Mapping[str, ToolSetting]:
     actor.need(Scope.READ)
     rows: Any = ToolSetting.objects.in_workspace(actor.workspace_id)
     return {row.tool: row for row in rows.order_by("tool")}
+
+
+def _one_team(rows: QuerySet[Team]) -> Team:
+    team = rows.first()
+    if team is None:
+        raise TeamNotFound
+    return team
 
 
 def _one(rows: QuerySet[Agent]) -> Agent:

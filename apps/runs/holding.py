@@ -24,16 +24,21 @@ def owner_name() -> str:
     return f"{NODE}:{os.getpid()}:{_NONCE}"
 
 
+def pid_of(owner: str) -> int:
+    """The process id in an owner's name; 0 when nobody holds the run."""
+    pid = owner.partition(":")[2].partition(":")[0]
+    return int(pid) if pid.isdigit() else 0
+
+
 def died_here(owner: str) -> bool:
     """True when `owner` was a process of this host that is no more: no need to await its lease."""
-    node, _, rest = owner.partition(":")
-    pid, _, nonce = rest.partition(":")
-    if node != NODE or not pid.isdigit():
+    node, pid, nonce = owner.partition(":")[0], pid_of(owner), owner.rpartition(":")[2]
+    if node != NODE or not pid:
         return False
-    if int(pid) == os.getpid():
+    if pid == os.getpid():
         return nonce != _NONCE
     try:
-        os.kill(int(pid), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, QuerySet, Subquery
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Left, Now
+
+from apps.core.actor import Scope
 from apps.engine.ports import StepRecord, Usage
 from apps.engine.state import rebuild
-from apps.runs.models import OPEN, Run, Step
+from apps.runs.holding import died_here, pid_of
+from apps.runs.models import OPEN, Run, RunKind, RunStatus, Step, StepKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
     from uuid import UUID
 
     from apps.core.actor import Actor
@@ -59,3 +68,104 @@ def _record(row: dict[str, Any]) -> StepRecord:
 def said_so_far(actor: Actor, run_id: UUID) -> TurnState:
     """The `text` and the `last` words of a turn that rests or has lost its holder, as its journal proves it."""
     return rebuild((), journal_of(actor.workspace_id, run_id))
+
+
+# --- What agents are doing now --------------------------------------------------------------------
+MOST_WORKING = 200  # shown at once
+MOST_TOUCHED = 5_000  # file steps looked at, the newest
+LONGEST_SUMMARY = 200  # characters
+CREATING = frozenset({"write_file", "write"})
+EDITING = frozenset({"edit_file", "edit"})
+_PATH = Left(KeyTextTransform("path", "input"), 1_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An agent at work on a task: who carries it and what its journal says so far.
+
+    `pid` is 0 and `alive` False while nobody holds the run (it waits, or its holder is gone).
+    `agent` is empty once the agent was deleted.
+    """
+
+    agent: str
+    task_id: UUID
+    session_id: UUID | None
+    pid: int
+    alive: bool
+    started_at: datetime
+    last_update: datetime
+    tool_calls: int
+    total_tokens: int
+    last_tool: str
+    last_file: str
+    summary: str
+    created: list[str] = field(default_factory=list)
+    edited: list[str] = field(default_factory=list)
+
+
+def list_work(actor: Actor) -> list[Work]:
+    """The open runs of tasks that have begun, the oldest first, at most `MOST_WORKING`. Two queries."""
+    actor.need(Scope.READ)
+    runs = list(_working(actor.workspace_id)[:MOST_WORKING])
+    touched = files_touched(actor, [run.pk for run in runs]) if runs else {}
+    return [_work(run, touched.get(run.pk, ([], []))) for run in runs]
+
+
+def _working(workspace_id: UUID) -> QuerySet[Any]:
+    """With what one step each says. `status__in=OPEN` is what the partial index covers."""
+    steps = Step.objects.in_workspace(workspace_id).filter(run_id=OuterRef("pk"))
+    newest = steps.order_by("-index")
+    tools = newest.filter(kind=StepKind.TOOL)
+    files = tools.annotate(path=_PATH).exclude(path=None)
+    text = Left(KeyTextTransform("text", "output"), LONGEST_SUMMARY)
+    texts = newest.filter(kind=StepKind.MODEL).annotate(said=text).filter(said__gt="")
+    runs: QuerySet[Any] = Run.objects.in_workspace(workspace_id).filter(
+        kind=RunKind.TASK, status__in=OPEN, subject_type="task", started_at__isnull=False
+    )
+    runs = runs.annotate(
+        held=ExpressionWrapper(
+            Q(status=RunStatus.RUNNING, lease_until__gt=Now()), output_field=BooleanField()
+        ),
+        last_tool=Subquery(tools.values("name")[:1]),
+        last_file=Subquery(files.values("path")[:1]),
+        said=Subquery(texts.values("said")[:1]),
+        last_update=Subquery(newest.values("finished_at")[:1]),
+    )
+    return runs.select_related("agent").order_by("started_at", "id")
+
+
+def files_touched(actor: Actor, run_ids: Iterable[UUID]) -> dict[UUID, tuple[list[str], list[str]]]:
+    """Run -> paths written anew and paths changed, each once, in the order of the journal."""
+    steps = Step.objects.in_workspace(actor.workspace_id).filter(
+        run_id__in=run_ids, kind=StepKind.TOOL, status="ok", name__in=CREATING | EDITING
+    )
+    rows = steps.annotate(path=_PATH, append=KeyTextTransform("append", "input")).order_by(
+        "-finished_at", "-index"
+    )
+    found: dict[UUID, tuple[list[str], list[str]]] = {}
+    columns = ("run_id", "name", "path", "append")
+    for run_id, name, path, append in reversed(rows.values_list(*columns)[:MOST_TOUCHED]):
+        created, edited = found.setdefault(run_id, ([], []))
+        paths = created if name in CREATING and append != "true" else edited
+        if path and path not in paths:
+            paths.append(path)
+    return found
+
+
+def _work(run: Any, touched: tuple[list[str], list[str]]) -> Work:
+    return Work(
+        agent=run.agent.name if run.agent else "",
+        task_id=run.subject_id,
+        session_id=run.session_id,
+        pid=pid_of(run.lease_owner),
+        alive=bool(run.held) and not died_here(run.lease_owner),
+        started_at=run.started_at,
+        last_update=run.last_update or run.started_at,
+        tool_calls=run.tool_calls,
+        total_tokens=run.tokens_in + run.tokens_out,
+        last_tool=run.last_tool or "",
+        last_file=run.last_file or "",
+        summary=run.said or "",
+        created=touched[0],
+        edited=touched[1],
+    )

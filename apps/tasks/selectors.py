@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from apps.core.actor import Scope
+from apps.core.rows import execute
 from apps.tasks.errors import TaskNotFound
-from apps.tasks.models import WORKING, Assessment, Task, TaskStatus
+from apps.tasks.models import Assessment, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from apps.core.actor import Actor
+    from apps.core.actor import Actor, Caller
 
 MOST_LISTED = 2_000
 MOST_ASSESSMENTS = 50  # of one task, newest
@@ -83,20 +85,32 @@ def assessments_of(actor: Actor, task_ids: Iterable[UUID]) -> dict[UUID, list[As
     return {task_id: listed[-MOST_ASSESSMENTS:] for task_id, listed in found.items()}
 
 
-def at_work(actor: Actor) -> dict[str, int]:
-    """Agent name -> how many of its tasks are at work."""
+def scores_of(actor: Actor, task_ids: Iterable[UUID]) -> dict[UUID, float]:
+    """The score of each task's newest judgement that has one."""
     actor.need(Scope.READ)
-    rows = Task.objects.in_workspace(actor.workspace_id).filter(status__in=WORKING)
-    counts: dict[str, int] = {}
-    for name in rows.values_list("assign_to", flat=True):
-        counts[name] = counts.get(name, 0) + 1
-    return counts
+    rows = Assessment.objects.in_workspace(actor.workspace_id).filter(
+        task_id__in=list(task_ids), global_score__isnull=False
+    )
+    return dict(rows.order_by("task_id", "number").values_list("task_id", "global_score"))
 
 
-def count_by_status(actor: Actor) -> dict[str, int]:
-    """Every status with how many tasks have it."""
-    from django.db.models import Count
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a project has: tasks, those at work, agents."""
 
-    actor.need(Scope.READ)
-    rows = Task.objects.in_workspace(actor.workspace_id).order_by().values_list("status")
-    return dict.fromkeys(TaskStatus.values, 0) | dict(rows.annotate(Count("id")))
+    tasks: int = 0
+    working: bool = False
+    agents: int = 0
+
+
+_COUNTS = """SELECT w.id, (SELECT count(*) FROM tasks_task t WHERE t.workspace_id = w.id),
+       EXISTS (SELECT 1 FROM tasks_task t WHERE t.workspace_id = w.id
+                AND t.status IN ('assigned', 'in_progress', 'review')),
+       (SELECT count(*) FROM formations_agent a WHERE a.workspace_id = w.id)
+  FROM unnest(%s::uuid[]) AS w(id)"""
+
+
+def counts_of(caller: Caller, workspace_ids: Sequence[UUID]) -> dict[UUID, Counts]:
+    """The counts of workspaces that `caller` was shown: one query."""
+    rows = execute(_COUNTS, [list(workspace_ids)]) if workspace_ids and caller else []
+    return {workspace_id: Counts(*numbers) for workspace_id, *numbers in rows}

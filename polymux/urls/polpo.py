@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apps.formations.api import polpo as agents
+from apps.runs.api import polpo as processes
 from apps.surfaces import polpo
 from apps.surfaces.fallback import ending
 from apps.workspaces.api import polpo as workspaces
@@ -13,5 +15,7 @@ if TYPE_CHECKING:
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *workspaces.urlpatterns,
+    *processes.urlpatterns,  # before the agents, whose names stand in the same place
+    *agents.urlpatterns,
     *ending(polpo.SURFACE),
 ]

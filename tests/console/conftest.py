@@ -23,7 +23,7 @@ from apps.console import dashboard
 from apps.conversations.models import Attachment, Message, Session
 from apps.core.ids import uuid7
 from apps.events.models import Event
-from apps.formations.models import Agent, McpServer, ToolSetting
+from apps.formations.models import Agent, McpServer, Team, ToolSetting
 from apps.knowledge.models import Memory
 from apps.runs.models import Budget, Run, Step
 from apps.workspaces.models import ApiToken, Secret, Workspace
@@ -58,7 +58,11 @@ class World:
     def __init__(self, workspace: Workspace, user: User) -> None:
         self.workspace, self.user = workspace, user
         self.agent = Agent.unscoped.create(
-            workspace=workspace, name="Scout", model="openai/gpt-4.1", system_prompt="Look around."
+            workspace=workspace,
+            team=Team.unscoped.get(workspace=workspace),
+            name="Scout",
+            model="openai/gpt-4.1",
+            system_prompt="Look around.",
         )
 
     def session(self, **fields) -> Session:

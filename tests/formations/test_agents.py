@@ -115,7 +115,7 @@ def test_another_agent_can_become_the_default(aurora):
 
 
 def test_the_number_of_agents_is_capped(aurora, monkeypatch):
-    monkeypatch.setattr(services, "MAX_AGENTS", 2)  # the default one counts
+    monkeypatch.setattr(services.agents, "MAX_AGENTS", 2)  # the default one counts
     services.create_agent(aurora.ada, name="One")
     with pytest.raises(TooMany):
         services.create_agent(aurora.ada, name="Two")

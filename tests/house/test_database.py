@@ -111,9 +111,9 @@ def link(workspace_id, agent):
 
 
 def test_a_row_of_another_workspace_cannot_be_linked(aurora, borealis):
-    from apps.formations.models import Agent
+    from apps.formations.services import create_agent
 
-    theirs = Agent.unscoped.create(workspace_id=aurora.id, name="Aurora's")
+    theirs = create_agent(aurora.ada, name="Auroras")
     link(aurora.id, theirs)
     with pytest.raises(IntegrityError):
         link(borealis.id, theirs)

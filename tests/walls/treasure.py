@@ -16,6 +16,7 @@ from apps.conversations.services.attachments import attach_file
 from apps.conversations.services.messages import post_message
 from apps.conversations.services.sessions import create_session
 from apps.core.ids import session_wire_id, uuid7, wire_id
+from apps.formations.services import create_agent, create_team
 from apps.workspaces.services import store_files
 
 if TYPE_CHECKING:
@@ -38,12 +39,15 @@ class Treasure:
     file: UUID
     token: UUID
     user: UUID
+    agent: str
+    team: str
 
 
 def bury(aurora: Aurora) -> Treasure:
     session, session_token = create_session(aurora.ada, title="Ada's")
     other, _ = create_session(aurora.ada, title="Ada's other one")
     message = post_message(aurora.ada, session.pk, content="for Ada's eyes")
+    create_team(aurora.ada, "Miners")
     file = attach_file(aurora.ada, session.pk, ContentFile(b"gold", name="map.txt"))
     store_files(aurora.ada, ".", [ContentFile(b"gold", name="map.txt")])
     return Treasure(
@@ -56,6 +60,8 @@ def bury(aurora: Aurora) -> Treasure:
         file=file.pk,
         token=aurora.ada_token_id,
         user=aurora.ada_user.pk,
+        agent=create_agent(aurora.ada, name="Digger", team="Miners").name,
+        team="Miners",
     )
 
 
@@ -71,6 +77,8 @@ def nowhere(treasure: Treasure) -> Treasure:
         file=uuid7(),
         token=uuid7(),
         user=uuid7(),
+        agent="Nobody",
+        team="Nobodies",
     )
 
 
@@ -82,6 +90,8 @@ KINDS: dict[str, Callable[[Treasure], str]] = {
     "file_id": lambda t: wire_id("file", t.file),
     "token_id": lambda t: wire_id("tok", t.token),
     "user_id": lambda t: wire_id("usr", t.user),
+    "agent_name": lambda t: t.agent,
+    "team_name": lambda t: t.team,
     "project_id": lambda t: t.slug,
     "slug": lambda t: t.slug,
     "formation_id": lambda t: t.slug,
