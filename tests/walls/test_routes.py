@@ -38,7 +38,9 @@ pytestmark = pytest.mark.django_db
 
 SHUT = {401, 403, 404, 405}
 # Open to everybody by contract: health, documents.
-PUBLIC = re.compile(r"^/(health|livez|readyz|metrics|docs|favicon|robots|\.well-known|)($|/|\.)")
+PUBLIC = re.compile(
+    r"^/(api/v1/health|health|livez|readyz|metrics|docs|favicon|robots|\.well-known|)($|/|\.)"
+)
 # POSTs that only read, so that a viewer may; named one by one.
 READING_POSTS: set[str] = set()
 
@@ -48,7 +50,9 @@ STREAMED = re.compile("|".join(f"^{path}$" for _, path, _ in asgi.STREAMS))
 WALK = [
     route
     for route in routes_with_ids()
-    if not PUBLIC.match(route.path) and not STREAMED.match(route.path)
+    if not PUBLIC.match(route.path)
+    and not STREAMED.match(route.path)
+    and set(route.ids) - NOT_AN_ID.keys()
 ]
 # Routes to a thing inside a workspace (a session's id carries its own).
 INNER = [

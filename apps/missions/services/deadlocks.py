@@ -19,7 +19,7 @@ from apps.missions.events import (
 from apps.tasks.models import Task, TaskStatus
 from apps.tasks.selectors import get_task
 from apps.tasks.services import absorb_dependency, fail_tasks, lock_task, retry_tasks
-from apps.tasks.services.reviewing import is_at_work, open_work
+from apps.tasks.services.judging import is_at_work, open_work
 from apps.workspaces.preferences import read_preferences
 from apps.workspaces.selectors import get_workspace
 

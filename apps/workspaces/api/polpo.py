@@ -108,7 +108,7 @@ class FolderBody(StrictSerializer):
 
 
 class RenameBody(FolderBody):
-    newName = serializers.CharField(max_length=255, trim_whitespace=False)  # noqa: N815  (the wire's)
+    newName = serializers.CharField(max_length=255, trim_whitespace=False)
 
 
 class MakeFolderView(PolpoView):
