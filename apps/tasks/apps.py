@@ -20,11 +20,16 @@ class TasksConfig(AppConfig):
         from apps.events.services import subscribe
         from apps.runs import kinds
         from apps.runs.events import RunHandedOn, ToolCalled
+        from apps.tasks.reviewing import ReviewRuns
         from apps.tasks.running import TaskRuns
         from apps.tasks.services.blocking import lock_subject
+        from apps.tasks.services.judging import open_assessment
+        from apps.tasks.services.reviewing import on_review
         from apps.tasks.tools import register_tools
 
         kinds.register("task", TaskRuns())
+        kinds.register("review", ReviewRuns())
+        on_review(open_assessment)
         register_tools()
         lock_with(lock_subject)
         for settled in (ApprovalDecided, ApprovalExpired, ApprovalWithdrawn):

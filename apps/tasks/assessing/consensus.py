@@ -23,12 +23,12 @@ def clamped(score: float) -> float:
 
 def global_score(scores: Sequence[Score]) -> float:
     """The weighted mean, 1 to 5, with two decimals. Without any weight all weigh the same."""
-    weight = sum(score["weight"] for score in scores)
+    weight: float = sum(score["weight"] for score in scores)
     if not scores:
         return LOWEST_SCORE
     if weight <= 0:
         return round(sum(clamped(score["score"]) for score in scores) / len(scores), 2)
-    total = sum(clamped(score["score"]) * score["weight"] for score in scores)
+    total: float = sum(clamped(score["score"]) * score["weight"] for score in scores)
     return round(total / weight, 2)
 
 
