@@ -45,9 +45,11 @@ SERVER_OPTIONS: dict[str, Any] = {
 # (path, dotted name of an ASGI application); the first that matches the whole path serves it.
 SOCKETS: list[tuple[str, str]] = [
     (r"/session/[^/]+/?", "apps.conversations.live.session_socket"),
+    (r"/api/v1(?:/projects/[^/]+)?/ws", "apps.events.live.feed_socket"),
 ]
 STREAMS: list[tuple[str, str, str]] = [
     ("POST", r"/v1/chat/completions", "apps.conversations.api.openai.completions_app"),
+    ("GET", r"/api/v1(?:/projects/[^/]+)?/events", "apps.events.live.event_feed"),
 ]
 HEALTH = {"/health": "polymux.health.asgi_health", "/livez": "polymux.health.asgi_health"}
 

@@ -48,6 +48,14 @@ def number(name: str, default: int, *, low: int = 0, high: int = 2**31) -> int:
     return result
 
 
+def choice(name: str, *known: str) -> str:
+    """One of `known`; the first when nothing is said."""
+    value = text(name).strip().lower() or known[0]
+    if value not in known:
+        raise BadSetting(name, f"{value!r} is none of {', '.join(known)}")
+    return value
+
+
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word for part in text(name, default).split(",") if (word := part.strip())]

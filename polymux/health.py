@@ -21,7 +21,7 @@ from django.urls import path
 from django.views.decorators.http import require_safe
 
 from apps.core.actor import Scope
-from apps.core.clock import now, rfc3339
+from apps.core.clock import now, rfc3339, uptime
 from apps.core.errors import DomainError
 from apps.core.rows import execute
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-STARTED = time.monotonic()
 PART_SECONDS = 3.0  # for one part of /readyz; a probe gives up after 4 s
 
 
@@ -44,15 +43,15 @@ def health() -> dict[str, Any]:
     `service` is a documented constant of one of them (contract/polyant.md B21); `success` and `data`
     are another's (contract/muxi.md §3.6).
     """
-    uptime = int(time.monotonic() - STARTED)
+    seconds = uptime()
     return {
         "status": "ok",
         "timestamp": rfc3339(now()),
         "service": "polyant",
         "success": True,
         "version": settings.VERSION,
-        "uptime": uptime,
-        "data": {"status": "ok", "version": settings.VERSION, "uptime": uptime},
+        "uptime": seconds,
+        "data": {"status": "ok", "version": settings.VERSION, "uptime": seconds},
     }
 
 

@@ -271,6 +271,10 @@ EVENT_RETENTION_DAYS = env.number("POLYMUX_EVENT_RETENTION_DAYS", 30, low=1)
 LEASE_SECONDS = env.number("POLYMUX_LEASE_SECONDS", 10, low=2, high=3600)
 MAX_CONCURRENT_RUNS = env.number("POLYMUX_MAX_CONCURRENT_RUNS", 500, low=1)
 
+# --- Commands -----------------------------------------------------------------------------------
+# Commands of agents and checks: in bubblewrap's sandbox, not at all, or with this server's own rights.
+COMMANDS = env.choice("POLYMUX_COMMANDS", "sandboxed", "off", "unconfined")
+
 # --- Models -------------------------------------------------------------------------------------
 DEFAULT_MODEL = env.text("POLYMUX_MODEL")  # `openai/gpt-4.1`, `ollama/llama3.2`, `local/smollm2`
 # Further OpenAI-compatible endpoints: `name=https://host/v1,…`; key in POLYMUX_<NAME>_API_KEY.

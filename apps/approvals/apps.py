@@ -9,5 +9,7 @@ class ApprovalsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.approvals.tools import register_tools
+        from apps.approvals.words import register_words
 
         register_tools()
+        register_words()

@@ -18,12 +18,14 @@ class ConversationsConfig(AppConfig):
         from apps.conversations import snapshot
         from apps.conversations.chat import ChatRuns
         from apps.conversations.selectors import active_sessions
+        from apps.conversations.words import register_words
         from apps.core import gauges
         from apps.events.selectors import complete_with
         from apps.events.services import subscribe
         from apps.runs import kinds
 
         kinds.register("chat", ChatRuns())
+        register_words()
         complete_with("message.posted", snapshot.complete_messages)
         complete_with("approval.requested", snapshot.complete_approvals)
         for changed in ("session.changed", "run.started"):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from apps.conversations.errors import AttachmentNotFound, MessageNotFound, SessionNotFound
 from apps.conversations.models import Attachment, Message, Session, SessionStatus
+from apps.core.prepared import prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,12 +16,23 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from apps.core.actor import Actor
+    from apps.core.prepared import Prepared
 
 
 def visible(actor: Actor) -> QuerySet[Session]:
     """The sessions this actor may see: the workspace's, or the one its session token is for."""
-    sessions = Session.objects.in_workspace(actor.workspace_id).filter(deleted_at__isnull=True)
-    return sessions.filter(pk=actor.session_id) if actor.session_id else sessions
+    return _sessions(actor.workspace_id, actor.session_id)
+
+
+def _sessions(
+    workspace_id: UUID,
+    session_id: UUID | None,
+    status: str | None = None,
+    workflow_id: UUID | None = None,
+) -> QuerySet[Session]:
+    sessions = Session.objects.in_workspace(workspace_id).filter(deleted_at__isnull=True)
+    asked = {"pk": session_id, "status": status, "workflow_id": workflow_id}
+    return sessions.filter(**{name: value for name, value in asked.items() if value})
 
 
 def get_session(actor: Actor, session_id: UUID) -> Session:
@@ -37,14 +49,15 @@ def find_by_external_key(actor: Actor, source: str, key: str) -> Session | None:
 
 def list_sessions(
     actor: Actor, *, status: str | None = None, workflow_id: UUID | None = None
-) -> QuerySet[Session]:
-    """Newest first; page it."""
-    sessions = visible(actor)
-    if status:
-        sessions = sessions.filter(status=status)
-    if workflow_id:
-        sessions = sessions.filter(workflow_id=workflow_id)
-    return sessions
+) -> Prepared:
+    """The sessions this actor may see; choose columns and page it."""
+    return prepared(
+        _sessions,
+        workspace_id=actor.workspace_id,
+        session_id=actor.session_id,
+        status=status or None,
+        workflow_id=workflow_id,
+    )
 
 
 def active_sessions(token_id: UUID) -> int:

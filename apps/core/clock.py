@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
+
+_STARTED = time.monotonic()
 
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def uptime() -> int:
+    """Whole seconds since this process started."""
+    return int(time.monotonic() - _STARTED)
 
 
 def rfc3339(moment: datetime | None) -> str | None:
@@ -15,4 +23,13 @@ def rfc3339(moment: datetime | None) -> str | None:
         return None
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
-    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+    # In half the time of `isoformat(timespec="milliseconds")`: lists write a hundred of these.
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (  # noqa: UP031
+        moment.year,
+        moment.month,
+        moment.day,
+        moment.hour,
+        moment.minute,
+        moment.second,
+        moment.microsecond // 1000,
+    )

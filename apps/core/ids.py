@@ -48,10 +48,15 @@ def uuid7() -> UUID:
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 
 
-@lru_cache(maxsize=16_384)
 def base62(value: UUID) -> str:
-    """`value` in base 62, without leading zeros. Two digits a step: lists spell a hundred of these."""
-    number, pairs = value.int, []
+    """`value` in base 62, without leading zeros."""
+    return _digits(value.int)
+
+
+@lru_cache(maxsize=16_384)
+def _digits(number: int) -> str:
+    """Two digits a step: lists spell a hundred of these. By the integer: a UUID is slow as a key."""
+    pairs = []
     while number:
         number, rest = divmod(number, 3844)
         pairs.append(_PAIRS[rest])

@@ -13,15 +13,17 @@ import hmac
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.conf import settings
 from django.db.models import Q
 
 from apps.core.errors import CursorInvalid, InvalidInput
+from apps.core.prepared import Prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from django.db.models import Model, QuerySet
@@ -44,7 +46,7 @@ class Page(Generic[M]):
 
 
 def paginate(
-    queryset: QuerySet[M],
+    rows: QuerySet[M] | Prepared,
     *,
     workspace_id: UUID | None,
     query: str,
@@ -52,17 +54,20 @@ def paginate(
     cursor: str | None = None,
     order: Sequence[str] = NEWEST_FIRST,
 ) -> Page[M]:
-    """One page of `queryset` in `order`, after `cursor`.
+    """One page of `rows` in `order`, after `cursor`.
 
     `query` names the list and its filters: a cursor of another list is `CursorInvalid`. `order` holds
     non-null columns and ends in a unique one; rows have them and `id` as attributes. `limit` 1..200, default 50, else `InvalidInput`.
     """
     size = read_limit(limit)
     mark = _mark(query, order)
-    rows = queryset.order_by(*order)
-    if cursor:
-        rows = rows.filter(_after(order, _keys(cursor, workspace_id, mark, order)))
-    found = list(rows[: size + 1])
+    last = _keys(cursor, workspace_id, mark, order) if cursor else []
+    keys = {f"key{index}": key for index, key in enumerate(last)}
+    step = _ordered_by(tuple(order))
+    if isinstance(rows, Prepared):
+        found = rows.through(step, **keys).read(size + 1)
+    else:
+        found = list(step(rows, **keys)[: size + 1])
     items = found[:size]
     more = len(found) > size
     return Page(items, _cursor(items[-1], workspace_id, mark, order) if more else None)
@@ -79,6 +84,17 @@ def read_limit(
         words = f"Must be a whole number from 1 to {most}."
         raise InvalidInput(f"limit: {words}", fields={"limit": [words]})
     return int(text)
+
+
+@lru_cache(maxsize=64)
+def _ordered_by(order: tuple[str, ...]) -> Callable[..., QuerySet[Any, Any]]:
+    """The step that orders rows and begins behind the keys: one function an order, see `prepared`."""
+
+    def step(rows: QuerySet[Any, Any], **keys: Any) -> QuerySet[Any, Any]:
+        ordered = rows.order_by(*order)
+        return ordered.filter(_after(order, list(keys.values()))) if keys else ordered
+
+    return step
 
 
 def _after(order: Sequence[str], keys: list[Any]) -> Q:

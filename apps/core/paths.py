@@ -114,17 +114,70 @@ def list_inside(root: Path, relative: str = "") -> list[Listed]:
     return sorted(found, key=lambda listed: (not listed.folder, listed.name))
 
 
+def open_folder_inside(root: Path, relative: str = "") -> int:
+    """A descriptor of the folder at `relative`; the caller closes it. NotFound, `PathRefused`."""
+    with _walked(root, parts_of(relative)) as folder:
+        return os.dup(folder)
+
+
 def mkdirs_inside(root: Path, relative: str, mode: int = 0o700) -> None:
     """Make the folder at `relative` and those above it; fine if they are there. `PathRefused`."""
     with _walked(root, parts_of(relative), make=mode):
         pass
 
 
-def remove_inside(root: Path, relative: str) -> None:
-    """Remove the file at `relative`, or the link itself; NotFound."""
+def mkdir_inside(root: Path, relative: str, mode: int = 0o700) -> None:
+    """Make one folder in one that is there. FileExistsError, NotFound, `PathRefused`."""
+    parts = _named(relative)
+    with _walked(root, parts[:-1]) as folder:
+        os.mkdir(parts[-1], mode, dir_fd=folder)
+
+
+def rename_inside(root: Path, relative: str, name: str) -> None:
+    """Give the file or folder at `relative` another name in its folder.
+
+    FileExistsError when that is taken (two at the same moment may both find it free: one of them
+    replaces the other), NotFound, `PathRefused`.
+    """
+    parts, new = _named(relative), check_name(name)
+    with _walked(root, parts[:-1]) as folder:
+        if _is_there(new, folder):
+            raise FileExistsError
+        try:
+            os.rename(parts[-1], new, src_dir_fd=folder, dst_dir_fd=folder)
+        except FileNotFoundError:
+            raise NotFound from None
+
+
+def rmdir_inside(root: Path, relative: str) -> None:
+    """Remove an empty folder. OSError (ENOTEMPTY), NotFound, `PathRefused`."""
+    parts = _named(relative)
+    with _walked(root, parts[:-1]) as folder:
+        try:
+            os.rmdir(parts[-1], dir_fd=folder)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound from None
+
+
+def _named(relative: str) -> list[str]:
+    """The names of a path that is not the root itself; `PathRefused`."""
     parts = parts_of(relative)
     if not parts:
         raise PathRefused
+    return parts
+
+
+def _is_there(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def remove_inside(root: Path, relative: str) -> None:
+    """Remove the file at `relative`, or the link itself; NotFound."""
+    parts = _named(relative)
     with _walked(root, parts[:-1]) as folder:
         try:
             os.unlink(parts[-1], dir_fd=folder)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from apps.core.clock import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HIDDEN = "[redacted]"
 _DEEPEST = 12
@@ -23,25 +27,29 @@ _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 
 
 def redacted(
-    value: Any, *, longest: int | None = None, most: int | None = None, depth: int = _DEEPEST
+    value: Any,
+    *,
+    longest: int | None = None,
+    most: int | None = None,
+    depth: int = _DEEPEST,
+    secret: Callable[[str, Any], bool] | None = None,
 ) -> Any:
     """`value` as JSON, with what stands under a secret's name hidden, and bytes.
 
-    Cut to `longest` characters a text, `most` items a list and `depth` levels.
+    Cut to `longest` characters a text, `most` items a list and `depth` levels. `secret(name, value)`
+    in place of `is_secret`, for readers who are promised more.
     """
     if depth == 0:
         return HIDDEN
+    hides = secret or is_secret
+    inner = partial(redacted, longest=longest, most=most, depth=depth - 1, secret=secret)
     if isinstance(value, Mapping):
         return {
-            str(key): HIDDEN
-            if is_secret(str(key), item)
-            else redacted(item, longest=longest, most=most, depth=depth - 1)
+            str(key): HIDDEN if hides(str(key), item) else inner(item)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [
-            redacted(item, longest=longest, most=most, depth=depth - 1) for item in value[:most]
-        ]
+        return [inner(item) for item in value[:most]]
     return _plain(value, longest)
 
 

@@ -60,6 +60,17 @@ class WaitForHuman(Exception):
         super().__init__(str(approval_id))
 
 
+# What other products' agents call our tools (contract/polpo.md §8 and §12.2).
+_ALIASES = {
+    "read": "read_file",
+    "write": "write_file",
+    "edit": "edit_file",
+    "ls": "list_files",
+    "list_directory": "list_files",
+    "bash": "run_command",
+    "grep": "grep_files",
+}
+
 _registry: dict[str, Tool] = {}
 
 
@@ -77,3 +88,8 @@ def registered() -> Iterator[Tool]:
 
 def find(name: str) -> Tool | None:
     return _registry.get(name)
+
+
+def canonical_tool(name: str) -> str:
+    """Our name of a tool that an agent may know by another one; any other text unchanged."""
+    return _ALIASES.get(name, name)

@@ -9,7 +9,8 @@ class EventsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.core import announce
-        from apps.events import revocation, services
+        from apps.events import revocation, services, words
 
         announce.set_publisher(services.publish)
         announce.set_revoker(revocation.revoke)
+        words.speak("polpo", "log.written", "log")

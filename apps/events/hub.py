@@ -79,6 +79,7 @@ class Hub:
         session_id: UUID | None = None,
         since: int | None = None,
         replay_at_most: int | None = None,
+        names: frozenset[str] | None = None,
         still_allowed: Callable[[], bool] | None = None,
         token_id: UUID | None = None,
         user_id: UUID | None = None,
@@ -88,18 +89,19 @@ class Hub:
         With `session_id`: that conversation's facts and token deltas, numbered as `frames.py` says; else
         the whole workspace, numbered by `seq`. `gap` is set on the result when `since` cannot be served
         in full (more than `replay_at_most` facts behind, older than what is kept, or from the future);
-        the reader then begins at the present (session) or at the oldest fact kept (workspace).
+        the reader then begins at the present (session) or at the oldest fact that may be replayed
+        (workspace). `names`: what this reader tells; only these facts count, and are read, in a replay.
         `still_allowed` runs on a database thread every 5 seconds; False closes with 4401.
         """
         self.start()
         topic = await self._topic(workspace_id)
         try:
-            seen, token, gap = await self._begin_at(topic, session_id, since, replay_at_most)
+            seen, token, gap = await self._begin_at(topic, session_id, since, replay_at_most, names)
             if session_id is not None:
                 await relay.follow(session_id)
             sub = Subscription(topic, session_id, encoder, seen=seen, token=token)
             sub.gap, sub.still_allowed = gap, still_allowed
-            sub.token_id, sub.user_id = token_id, user_id
+            sub.token_id, sub.user_id, sub.names = token_id, user_id, names
             topic.join(sub)
         finally:
             topic.expected -= 1
@@ -110,6 +112,12 @@ class Hub:
         if self.stopping:
             sub.close(1001)
         return sub
+
+    async def rewind(self, sub: Subscription, since: int, *, replay_at_most: int) -> bool:
+        """Have a reader of a workspace begin again after `since`; True when there is a gap."""
+        seen, _, gap = await self._begin_at(sub.topic, None, since, replay_at_most, sub.names)
+        sub.rewind(seen)
+        return gap
 
     def poke(self, workspace_id: UUID, seq: int) -> None:
         topic = self.topics.get(workspace_id)
@@ -153,17 +161,28 @@ class Hub:
         return topic
 
     async def _begin_at(
-        self, topic: Topic, session_id: UUID | None, since: int | None, most: int | None
+        self,
+        topic: Topic,
+        session_id: UUID | None,
+        since: int | None,
+        most: int | None,
+        names: frozenset[str] | None,
     ) -> tuple[int, int | None, bool]:
         """(seq, token, gap) to begin at."""
         if since is None:
             return topic.cursor, None, False
         seq, token = frames.split_seq(since) if session_id is not None else (since, 0)
         present = await self._head(topic)
-        if seq > present:
+        ahead = seq > present
+        if ahead and (most is None or session_id is not None):
             return present, None, True
-        if topic.recent_after(seq) is not None or seq == present:
+        if not ahead and (seq == present or topic.recent_after(seq) is not None):
             return seq, token, False
+        if session_id is None and most is not None:
+            begin = await db_call(
+                log.replay_from, topic.workspace_id, seq, present, most=most, names=names
+            )
+            return begin, None, begin != seq
         oldest = await db_call(log.oldest_kept, topic.workspace_id)
         if session_id is None:
             return max(seq, oldest - 1), None, seq < oldest - 1

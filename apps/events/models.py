@@ -57,6 +57,8 @@ class Event(models.Model):
                 fields=["run_id"], name="event_by_run", condition=models.Q(run_id__isnull=False)
             ),
             models.Index(fields=["created_at"], name="event_by_age"),
+            # A day of a workspace, and how many of which facts, from the index alone.
+            models.Index(fields=["workspace", "created_at"], include=["name"], name="event_by_day"),
         ]
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apps.events import logs
 from apps.events.log import (
     MOST_ROWS,
     EventRow,
@@ -14,9 +15,11 @@ from apps.events.log import (
 )
 
 if TYPE_CHECKING:
+    from typing import Any
     from uuid import UUID
 
     from apps.core.actor import Actor
+    from apps.events.logs import LogSession
 
 __all__ = ["EventRow", "complete_with", "events_after", "head", "oldest"]
 
@@ -36,3 +39,15 @@ def head(actor: Actor) -> int:
 def oldest(actor: Actor) -> int:
     """The oldest number still kept; head + 1 when nothing is."""
     return oldest_kept(actor.workspace_id)
+
+
+def list_log_sessions(actor: Actor, *, surface: str) -> list[LogSession]:
+    """The newest logs, newest first: days of the workspace, and what other apps contribute."""
+    return logs.sessions_of(actor, surface)
+
+
+def list_log_entries(
+    actor: Actor, session_id: str, *, surface: str, limit: int = logs.MOST_ENTRIES
+) -> list[dict[str, Any]]:
+    """The newest `limit` entries of a log, oldest first; an unknown log has none."""
+    return logs.entries_of(actor, surface, session_id, min(limit, logs.MOST_ENTRIES))

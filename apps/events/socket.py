@@ -24,14 +24,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
-from uuid import NAMESPACE_OID, UUID, uuid5
 
 from django.conf import settings
 
 from apps.core.clock import now, rfc3339
-from apps.core.errors import DomainError, Forbidden, Kind, RateLimited
+from apps.core.errors import DomainError, Forbidden, Internal, Kind, RateLimited
 from apps.core.ids import uuid7
 from apps.events import http
+from apps.events.envelope import SocketEncoder, open_envelope
 from apps.events.errors import BadFrame
 from apps.events.hub import hub
 from apps.events.stream import StreamClosed
@@ -39,12 +39,13 @@ from apps.surfaces import kit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from uuid import UUID
 
     from apps.core.actor import Actor
     from apps.events.frames import Chunk
     from apps.events.http import Receive, Scope, Send
     from apps.events.log import EventRow
-    from apps.events.stream import Subscription
+    from apps.events.stream import Encoder, Subscription
     from apps.surfaces.kit import Credentials, Surface
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class LiveSocket:
 
     surface: ClassVar[Surface]
     subprotocol: ClassVar[str] = SUBPROTOCOL
+    replay_at_most: ClassVar[int] = REPLAY_AT_MOST
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -133,6 +135,37 @@ class LiveSocket:
     async def on_gone(self) -> None:
         """After the connection has ended."""
 
+    # --- The envelope: of contract/polymux.md §11 unless a subclass speaks another ---------------
+
+    def encoder(self) -> Encoder:
+        """Made once, after `authorize`."""
+        return SocketEncoder(self, self.context.wire_session_id)
+
+    def names(self) -> frozenset[str] | None:
+        """The facts this dialect tells, None: any."""
+        return None
+
+    def since(self) -> int | None:
+        """Where the client wants to go on."""
+        said = self.seen.query.get("since", "")
+        return int(said) if said.isascii() and said.isdecimal() and len(said) < 19 else None
+
+    def whole(self, kind: str, payload: Any) -> str:
+        """A frame that is no fact."""
+        session = self.context.wire_session_id
+        return open_envelope(kind, payload, uuid7(), rfc3339(now()), session) + "}"
+
+    def payload_of(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What a client's frame says besides its type."""
+        payload = body.get("payload")
+        if payload is not None and not isinstance(payload, dict):
+            raise BadFrame("The payload is no object.")
+        return payload or {}
+
+    def code_of(self, error: DomainError) -> str:
+        """How an error is called in a frame."""
+        return error.code.upper()
+
     # --- For subclasses ------------------------------------------------------------------------
 
     @property
@@ -141,7 +174,7 @@ class LiveSocket:
 
     def tell(self, kind: str, payload: Any) -> None:
         """Send this socket, and only it, a frame; it carries no `seq`."""
-        self.sub.send(self._whole(kind, payload))
+        self.sub.send(self.whole(kind, payload))
 
     def complain(self, code: str, message: str, *, recoverable: bool = True) -> None:
         self.tell("error", {"code": code, "message": message, "recoverable": recoverable})
@@ -167,7 +200,7 @@ class LiveSocket:
             return
         writer: asyncio.Task[None] | None = None
         try:
-            opening = [self._whole(*frame) for frame in await self.opening_frames(self.context)]
+            opening = [self.whole(*frame) for frame in await self.opening_frames(self.context)]
             await self._accept()
             for wire in opening:
                 self.sub.send(wire)
@@ -180,13 +213,14 @@ class LiveSocket:
             await self._end(writer)
 
     async def _subscribe(self) -> Subscription:
-        context, since = self.context, self.seen.query.get("since", "")
+        context = self.context
         return await hub().subscribe(
             context.actor.workspace_id,
-            SocketEncoder(self, context.wire_session_id),
+            self.encoder(),
             session_id=context.session_id,
-            since=int(since) if since.isascii() and since.isdecimal() and len(since) < 19 else None,
-            replay_at_most=REPLAY_AT_MOST,
+            since=self.since(),
+            replay_at_most=self.replay_at_most,
+            names=self.names(),
             still_allowed=context.still_allowed,
             token_id=context.actor.token_id,
             user_id=context.actor.user_id,
@@ -264,19 +298,22 @@ class LiveSocket:
             if self.sub.closed_with or not self._may_go_on():
                 continue
             try:
-                kind, payload = _parse(message)
-                await self._dispatch(kind, payload)
+                body = _parse(message)
+                await self._dispatch(body["type"], self.payload_of(body))
                 self._bad = 0
             except BadFrame as error:
                 self._bad += 1
-                self.complain("BAD_FRAME", error.message)
+                self._report(error)
                 if self._bad >= BAD_IN_A_ROW:
                     self.sub.close(4400)
             except DomainError as error:
-                self.complain(error.code.upper(), error.message)
+                self._report(error)
             except Exception:
                 log.exception("a frame failed on %s (%s)", self.seen.path, self.seen.request_id)
-                self.complain("INTERNAL", "Something went wrong.")
+                self._report(Internal())
+
+    def _report(self, error: DomainError) -> None:
+        self.complain(self.code_of(error), error.message)
 
     async def _dispatch(self, kind: str, payload: dict[str, Any]) -> None:
         if kind == "ping":
@@ -292,61 +329,13 @@ class LiveSocket:
         self._counted_at = moment
         if self._allowance >= 0:
             return True
-        self.complain("RATE_LIMITED", RateLimited.message)
+        self._report(RateLimited())
         if self._allowance < -FRAMES_A_MINUTE:
             self.sub.close(4429)
         return False
 
-    def _whole(self, kind: str, payload: Any) -> str:
-        session = self.context.wire_session_id
-        return _open_envelope(kind, payload, uuid7(), rfc3339(now()), session) + "}"
 
-
-class SocketEncoder:
-    """A socket's dialect for the hub: the envelope without its end, which `seal` adds with the `seq`."""
-
-    __slots__ = ("_session", "_socket", "name")
-
-    def __init__(self, socket: LiveSocket, wire_session_id: str) -> None:
-        self.name = f"{socket.dialect()}:{wire_session_id}"
-        self._socket = socket
-        self._session = wire_session_id
-
-    def event(self, row: EventRow) -> Sequence[str]:
-        moment = rfc3339(row.created_at)
-        return [
-            _open_envelope(kind, payload, _frame_id(row, place), moment, self._session)
-            for place, (kind, payload) in enumerate(self._socket.translate(row) or ())
-        ]
-
-    def tokens(self, chunk: Chunk) -> Sequence[str]:
-        moment = rfc3339(now())
-        return [
-            _open_envelope(kind, payload, uuid7(), moment, self._session)
-            for kind, payload in self._socket.translate_tokens(chunk)
-        ]
-
-    def seal(self, piece: str, seq: int | None) -> str:
-        return piece + "}" if seq is None else f'{piece},"seq":{seq}}}'
-
-    def ending(self, row: EventRow) -> int:
-        return self._socket.ending(row)
-
-
-def _open_envelope(kind: str, payload: Any, id_: UUID, moment: str | None, session: str) -> str:
-    """The envelope up to, and without, its closing brace."""
-    body = {"type": kind, "payload": payload, "id": str(id_), "timestamp": moment}
-    if session:
-        body["session_id"] = session
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=str)[:-1]
-
-
-def _frame_id(row: EventRow, place: int) -> UUID:
-    """The same for every socket and every replay, so that clients can tell doubles."""
-    return uuid5(row.session_id or NAMESPACE_OID, f"{row.seq}.{place}.{row.created_at}")
-
-
-def _parse(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _parse(message: Mapping[str, Any]) -> dict[str, Any]:
     text = message.get("text")
     if text is None:
         raise BadFrame("Frames are JSON text.")
@@ -358,10 +347,7 @@ def _parse(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         raise BadFrame("This frame is no JSON.") from None
     if not isinstance(body, dict) or not isinstance(body.get("type"), str):
         raise BadFrame('A frame is an object with a "type".')
-    payload = body.get("payload")
-    if payload is not None and not isinstance(payload, dict):
-        raise BadFrame("The payload is no object.")
-    return body["type"], payload or {}
+    return body
 
 
 def _check_origin(seen: Credentials) -> None:

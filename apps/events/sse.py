@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from apps.events.stream import StreamClosed
@@ -62,6 +63,26 @@ def last_event_id(headers: Mapping[str, str], query: Mapping[str, str]) -> int |
     return int(said) if said and said.isascii() and said.isdecimal() and len(said) < 19 else None
 
 
+def _told_gap(since: int | None, resumed_at: int) -> bytes:
+    return block({"since": since, "resumed_at": resumed_at}, event="gap")
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What a feed says besides its events. `seconds` between two `beat`s, None: HEARTBEAT_SECONDS.
+
+    `gap(since, resumed_at)`: how it says that the replay is incomplete.
+    """
+
+    opening: bytes = retry()
+    beat: bytes = KEEP_ALIVE
+    seconds: float | None = None
+    gap: Callable[[int | None, int], bytes] = _told_gap
+
+
+USUAL = Manner()
+
+
 class SseEncoder:
     """A dialect of SSE for `Hub.subscribe`: `translate(row)` gives [(event, data), …] or None.
 
@@ -95,20 +116,21 @@ class SseEncoder:
         return 1000 if self._last is not None and self._last(row) else 0
 
 
-def _keep_alive(sub: Subscription) -> Callable[[], None]:
-    """Send comments from now on, until what is returned is called."""
+def _keep_alive(sub: Subscription, manner: Manner) -> Callable[[], None]:
+    """Send heartbeats from now on, until what is returned is called."""
     loop = asyncio.get_running_loop()
+    seconds = manner.seconds or HEARTBEAT_SECONDS
     timer: asyncio.TimerHandle
 
     def beat() -> None:
         nonlocal timer
-        sub.send(KEEP_ALIVE)
-        timer = loop.call_later(HEARTBEAT_SECONDS, beat)
+        sub.send(manner.beat)
+        timer = loop.call_later(seconds, beat)
 
     def stop() -> None:
         timer.cancel()  # the latest one
 
-    timer = loop.call_later(HEARTBEAT_SECONDS, beat)
+    timer = loop.call_later(seconds, beat)
     return stop
 
 
@@ -118,13 +140,11 @@ async def serve(
     *,
     since: int | None = None,
     headers: Mapping[str, str] | None = None,
-    opening: Sequence[bytes] = (),
+    manner: Manner = USUAL,
 ) -> None:
     """Send `sub` as SSE until the client goes or the stream ends; closes `sub`."""
     await exchange.start(200, {**HEADERS, **(headers or {})})
-    first = [retry(), *opening]
-    if sub.gap:
-        first.insert(1, block({"since": since, "resumed_at": sub.cursor}, event="gap"))
+    first = manner.opening + (manner.gap(since, sub.cursor) if sub.gap else b"")
     task = asyncio.current_task()
     assert task is not None
 
@@ -132,10 +152,11 @@ async def serve(
         if exchange.sending:
             task.cancel()
 
-    be_quiet = _keep_alive(sub)
+    be_quiet = _keep_alive(sub, manner)
     sub.on_close = cut
     try:
-        await exchange.write(b"".join(first))
+        if first:
+            await exchange.write(first)
         while True:
             await exchange.write(b"".join(await sub.next()))  # type: ignore[arg-type]
     except StreamClosed:

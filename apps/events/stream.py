@@ -83,6 +83,7 @@ class Subscription:
         "gap",
         "last_seq",
         "live",
+        "names",
         "on_close",
         "seen",
         "session_id",
@@ -121,6 +122,7 @@ class Subscription:
         self.still_allowed: Callable[[], bool] | None = None
         self.token_id: UUID | None = None
         self.user_id: UUID | None = None
+        self.names: frozenset[str] | None = None
         self._queue: deque[EventRow] | None = None
         self._queued_bytes = 0
         self._direct: list[Wire] | None = None
@@ -171,6 +173,12 @@ class Subscription:
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def rewind(self, seen: int) -> None:
+        """Go on after `seen`, whatever was told already. A workspace's reader only."""
+        self.seen = self.event_seq = self.last_seq = seen
+        self._queue, self._queued_bytes, self.live = None, 0, False
+        self.wake()
 
     def end(self, code: int = 1000) -> None:
         """Close once everything before this moment has been handed out."""
@@ -246,14 +254,18 @@ class Subscription:
         self.live = True
 
     async def _read_log(self, ready: list[Wire], upto: int) -> None:
+        begun = self.seen
         rows = await db_call(
             log.log_after,
             self.workspace_id,
-            self.seen,
+            begun,
             upto=upto,
             session_id=self.session_id,
+            names=self.names,
             limit=CATCH_UP_ROWS,
         )
+        if self.seen != begun:  # rewound meanwhile: these rows come again, in their place
+            return
         for row in rows:
             self._hand_out(row, ready)
         self.seen = rows[-1].seq if len(rows) == CATCH_UP_ROWS else upto
@@ -330,7 +342,8 @@ def pieces_of(row: EventRow, encoder: Encoder) -> Sequence[Any]:
         except Exception:
             logger.exception("event %s %d cannot be told in %s", row.name, row.seq, encoder.name)
             pieces = ()
-        row.wire[key] = pieces
+        if len(row.wire) < MOST_SEALED:  # readers may name as many dialects as they like
+            row.wire[key] = pieces
     return pieces
 
 

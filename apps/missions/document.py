@@ -165,27 +165,28 @@ def parse_document(raw: str | Mapping[str, Any]) -> MissionDocument:
     """JSON text or the object itself; `DocumentInvalid` with everything that is wrong."""
     problems = Problems()
     value = problems.attempt(_loaded, raw, "data")
-    if not problems.fields:
-        document = _document(value, problems)
-        # References into what did not parse would only echo the problems above.
-        if not problems.fields:
-            _check_references(document, problems)
-        if not problems.fields:
-            return document
-    raise DocumentInvalid(problems.fields)
+    document = None if value is None else _document(value, problems)
+    # References into what did not parse would only echo the problems above.
+    if document is not None and not problems.fields:
+        _check_references(document, problems)
+    if document is None or problems.fields:
+        raise DocumentInvalid(problems.fields)
+    return document
 
 
-def _loaded(raw: str | Mapping[str, Any], place: str) -> Any:
+def _loaded(raw: str | Mapping[str, Any], place: str) -> dict[str, Any]:
     try:
         text = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, allow_nan=False)
         # A lone surrogate is counted here and refused where it stands.
-        if len(text.encode("utf-8", "surrogatepass")) > LONGEST_DOCUMENT:
-            raise InvalidFields({place: [f"At most {LONGEST_DOCUMENT} bytes of JSON."]})
-        return json.loads(text) if isinstance(raw, str) else dict(raw)
-    except InvalidFields:
-        raise
+        size = len(text.encode("utf-8", "surrogatepass"))
+        value = json.loads(text) if size <= LONGEST_DOCUMENT else {}
     except (ValueError, TypeError, RecursionError):
-        raise InvalidFields({place: ["Must be a JSON object."]}) from None
+        size, value = 0, None
+    if size > LONGEST_DOCUMENT:
+        raise InvalidFields({place: [f"At most {LONGEST_DOCUMENT} bytes of JSON."]})
+    if not isinstance(value, dict):
+        raise InvalidFields({place: ["Must be a JSON object."]})
+    return value
 
 
 def _document(raw: Any, problems: Problems) -> MissionDocument:

@@ -18,7 +18,9 @@ class RunsConfig(AppConfig):
         from apps.approvals.events import ApprovalDecided, ApprovalExpired, ApprovalWithdrawn
         from apps.approvals.services import lock_with
         from apps.events.services import subscribe
+        from apps.runs.logs import register_logs
 
+        register_logs()
         lock_with(_lock_subject)
         for fact in (ApprovalDecided, ApprovalExpired, ApprovalWithdrawn):
             subscribe(fact, _wake)

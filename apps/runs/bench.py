@@ -1,9 +1,9 @@
 """A workbench for runs that are no single turn: several model conversations at once, and other work.
 
 A review asks three reviewers, runs tests and looks at files, all in one run: one lease, one
-cancellation, one meter. `Bench.turn` is a whole turn of the engine whose steps go to the run's journal as
-they come; `Bench.step` is any other work, journaled under a name, so that a worker that takes the
-run over does not do it again.
+cancellation, one meter. `Bench.turn` is a whole turn of the engine whose steps go to the run's journal
+as they come; `Bench.step` is any other work, journaled under a name. A worker that takes the run over
+repeats only what was not journaled: it does the same job from its beginning and meets its own answers.
 """
 
 from __future__ import annotations
@@ -11,20 +11,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from datetime import timedelta
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
-from django.db import transaction
-from django.utils import timezone
-
 from apps.core.aio import db_call
-from apps.core.rows import execute, insert
 from apps.engine.calls import storable
 from apps.engine.loop import run_turn
 from apps.engine.ports import (
     Allowed,
-    ChatMessage,
     Ending,
     Go,
     LeaseLost,
@@ -35,17 +29,19 @@ from apps.engine.ports import (
     StepRecord,
     ToolResult,
 )
-from apps.engine.state import TurnState
-from apps.runs import budgets
-from apps.runs.models import Step, StepKind
+from apps.engine.state import rebuild
+from apps.runs.ledger import Ledger
+from apps.runs.models import StepKind
 from apps.runs.selectors import journal_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from apps.core.actor import Actor
+    from apps.core.facts import Fact
     from apps.engine.ports import (
         Cancel,
+        ChatMessage,
         Clock,
         Gate,
         ModelChoice,
@@ -57,20 +53,7 @@ if TYPE_CHECKING:
     )
     from apps.runs.holding import Hold
 
-_HELD = "workspace_id = %s AND id = %s AND status = 'running' AND lease_owner = %s AND attempt = %s"
-# Promises of turns that run side by side add up; a turn alone (`journal.py`) has one at a time.
-_PROMISE = f"""UPDATE runs_run SET lease_until = now() + make_interval(secs => %s),
-       reserved_tokens = reserved_tokens + %s, reserved_cost_micros = reserved_cost_micros + %s,
-       reserved_tool_calls = reserved_tool_calls + %s
- WHERE {_HELD} RETURNING cancel_requested_at IS NOT NULL"""  # noqa: S608  (no input in it)
-_RECORD = f"""UPDATE runs_run SET steps = steps + 1, tokens_in = tokens_in + %s,
-       tokens_out = tokens_out + %s, cost_micros = cost_micros + %s, tool_calls = tool_calls + %s,
-       reserved_tokens = reserved_tokens - %s, reserved_cost_micros = reserved_cost_micros - %s,
-       reserved_tool_calls = reserved_tool_calls - %s
- WHERE {_HELD} RETURNING steps"""  # noqa: S608
-_GIVE_BACK = f"""UPDATE runs_run SET reserved_tokens = reserved_tokens - %s,
-       reserved_cost_micros = reserved_cost_micros - %s, reserved_tool_calls = reserved_tool_calls - %s
- WHERE {_HELD} RETURNING id"""  # noqa: S608
+LAST_WORDS = 0.3  # seconds in which turns that are cancelled write down what they have used
 
 
 class NoTools:
@@ -104,13 +87,22 @@ class Quiet:
 
 
 class Bench:
-    """What a worker has at hand for one held run. Its turns and steps may run side by side."""
+    """What a worker has at hand for one held run. Its turns and steps may run side by side.
+
+    `model`: the reference that answered last.
+    """
 
     def __init__(self, actor: Actor, hold: Hold, cancel: Cancel, clock: Clock) -> None:
-        self.actor, self.hold, self.cancel, self._clock = actor, hold, cancel, clock
+        self.actor, self.hold, self.cancel = actor, hold, cancel
         self.model = ""
-        self._known: dict[str, Any] | None = None
+        self._clock, self.ledger = clock, Ledger(actor, hold)
+        self._done: dict[str, Any] = {}
+        self._turns: dict[str, list[StepRecord]] = {}
+        self._talking: set[asyncio.Future[Outcome]] = set()
+        self._writing: set[asyncio.Future[Any]] = set()
+        self._stopped = asyncio.Event()
 
+    # --- What a job does ------------------------------------------------------------------------
     async def turn(
         self,
         messages: Sequence[ChatMessage],
@@ -122,150 +114,180 @@ class Bench:
         sampling: Sampling | None = None,
         client_tools: Sequence[ToolSpec] = (),
         limits: Limits | None = None,
+        replies: int | None = None,
     ) -> Outcome:
-        """One turn of the engine. `key` tells it from the other turns of this run."""
+        """One turn of the engine; it goes on after the steps that were journaled under its `key`.
+
+        `key` tells it from the other turns of this run; `replies` bounds the calls of a model (then
+        it ends with `Ending.BUDGET`). Does not return when the run is cancelled. Raises LeaseLost.
+        """
+        known = self._turns.setdefault(key, [])
         ports = Ports(
             models=models,
             toolbox=toolbox or NoTools(),
             gate=gate or Open(),
-            journal=_TurnJournal(self),
+            journal=_TurnJournal(self, key, replies),
             listener=Quiet(),
             cancel=self.cancel,
             clock=self._clock,
         )
-        outcome = await run_turn(
-            TurnState(tuple(messages)),
-            ports,
-            run_key=f"{self.hold.run_id}:{key}",
-            sampling=sampling,
-            client_tools=client_tools,
-            limits=limits,
+        talk = asyncio.ensure_future(
+            run_turn(
+                rebuild(messages, known),
+                ports,
+                run_key=f"{self.hold.run_id}:{key}",
+                sampling=sampling,
+                client_tools=client_tools,
+                limits=limits,
+            )
         )
+        self._talking.add(talk)
+        talk.add_done_callback(self._talking.discard)
+        try:
+            return await self._heard(await asyncio.shield(talk))
+        except asyncio.CancelledError:
+            if not self.cancel.is_set():  # else it may still write down what it has used
+                talk.cancel()
+            raise
+
+    async def _heard(self, outcome: Outcome) -> Outcome:
         if outcome.ending is Ending.LEASE_LOST:
             raise LeaseLost
+        if outcome.ending is Ending.CANCELLED:
+            self._stopped.set()
+            await asyncio.Event().wait()  # a job must not take it for an answer
         self.model = outcome.model or self.model
         return outcome
 
-    async def step(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
-        """The JSON that `work` answers; when this run has journaled it under `name` before, that."""
-        known = await self._journaled()
-        if name in known:
-            return known[name]
+    def steps_of(self, key: str) -> Sequence[StepRecord]:
+        """What the turn `key` has journaled, in this life of the run and before."""
+        return self._turns.get(key, ())
+
+    async def step(
+        self,
+        name: str,
+        work: Callable[[], Awaitable[Any]],
+        *,
+        news: Callable[[Any], Sequence[Fact]] | None = None,
+    ) -> Any:
+        """The JSON that `work` answers; when this run has journaled it under `name` before, that.
+
+        `news` makes facts of the answer; they are published with the journal's entry, so once.
+        """
+        if name in self._done:
+            return self._done[name]
         began = time.monotonic()
         answer = storable(json.loads(json.dumps(await work(), default=str)))
-        await db_call(self._record_work, name, answer, time.monotonic() - began)
+        step = StepRecord(
+            0, StepKind.WORK, name, "ok", output={"data": answer}, seconds=time.monotonic() - began
+        )
+        await self.write(self.ledger.record, step, Spend(), news(answer) if news else ())
+        self._done[name] = answer
         return answer
 
-    async def _journaled(self) -> dict[str, Any]:
-        if self._known is None:
-            steps = []
-            if self.hold.attempt > 1:
-                steps = await db_call(journal_of, self.hold.workspace_id, self.hold.run_id)
-            done = (step for step in steps if step.kind == StepKind.TOOL and step.call_id == "work")
-            self._known = {step.name: (step.output or {}).get("data") for step in done}
-        return self._known
+    async def tell(self, name: str, *facts: Fact) -> None:
+        """Publish `facts`, once however often the run changes hands."""
 
-    # --- The record -----------------------------------------------------------------------------
-    @property
-    def _held(self) -> list[Any]:
-        return [self.hold.workspace_id, self.hold.run_id, self.hold.owner, self.hold.attempt]
+        async def nothing() -> None:
+            return None
 
-    @transaction.atomic
-    def promise(self, worst: Spend) -> tuple[Go, Spend]:
-        """May a step that costs at most `worst` begin? (verdict, what is reserved for it)"""
-        promised = budgets.reserve(self.hold, worst)
-        if promised is False:
-            return Go.BUDGET, Spend()
-        kept = worst if promised else Spend()
-        amounts = [kept.tokens, kept.cost_micros, kept.tool_calls]
-        rows = execute(_PROMISE, [settings.LEASE_SECONDS, *amounts, *self._held])
-        if not rows:
-            transaction.set_rollback(True)
-            return Go.LEASE_LOST, Spend()
-        return (Go.CANCEL if rows[0][0] else Go.ON), kept
+        await self.step(name, nothing, news=lambda _: facts)
 
-    @transaction.atomic
-    def record(self, step: StepRecord, kept: Spend) -> None:
-        """A step happened: journal it under the run's next number, settle its promise. LeaseLost."""
-        usage, calls = step.usage, int(step.kind == "tool")
-        spent = [usage.tokens_in, usage.tokens_out, step.cost_micros, calls]
-        promised = [kept.tokens, kept.cost_micros, kept.tool_calls]
-        rows = execute(_RECORD, [*spent, *promised, *self._held])
-        if not rows:
-            raise LeaseLost
-        insert(self._row(step, rows[0][0]))
-        real = Spend(usage.tokens_in + usage.tokens_out, step.cost_micros, calls)
-        budgets.settle(self.hold, kept, real)
+    # --- What carries it ------------------------------------------------------------------------
+    async def recall(self) -> None:
+        """Read what former holders have journaled."""
+        if self.hold.attempt < 2:
+            return
+        for step in await db_call(journal_of, self.hold.workspace_id, self.hold.run_id):
+            output = step.output or {}
+            if step.kind == StepKind.WORK:
+                self._done[step.name] = output.get("data")
+            elif "turn" in output:
+                self.noted(output["turn"], step)
 
-    @transaction.atomic
-    def give_back(self, kept: Spend) -> None:
-        """A promise that was not used."""
-        promised = [kept.tokens, kept.cost_micros, kept.tool_calls]
-        if execute(_GIVE_BACK, [*promised, *self._held]):
-            budgets.settle(self.hold, kept, Spend())
+    def noted(self, key: str, step: StepRecord) -> None:
+        """A turn counts its own steps; in the journal they are mixed with those of others."""
+        steps = self._turns.setdefault(key, [])
+        steps.append(replace(step, index=len(steps) + 1))
 
-    def _record_work(self, name: str, answer: Any, seconds: float) -> None:
-        output = {"content": "", "data": answer}
-        self.record(
-            StepRecord(0, "tool", name, "ok", call_id="work", output=output, seconds=seconds),
-            Spend(),
-        )
+    async def write(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Call the ledger. Who is cancelled meanwhile stops waiting; the bench is put down after it."""
+        writing = asyncio.ensure_future(db_call(call, *args))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        return await asyncio.shield(writing)
 
-    def _row(self, step: StepRecord, index: int) -> Step:
-        ended = timezone.now()
-        return Step(
-            workspace_id=self.hold.workspace_id,
-            run_id=self.hold.run_id,
-            index=index,
-            attempt=self.hold.attempt,
-            kind=step.kind,
-            name=step.name[:200],
-            call_id=step.call_id[:120],
-            status=step.status,
-            input=step.input,
-            output=step.output,
-            tokens_in=step.usage.tokens_in,
-            tokens_out=step.usage.tokens_out,
-            cost_micros=step.cost_micros,
-            started_at=ended - timedelta(seconds=step.seconds),
-            finished_at=ended,
-        )
+    async def stopped(self) -> None:
+        """Returns when the run is to stop."""
+        waits = [asyncio.ensure_future(wait()) for wait in (self.cancel.wait, self._stopped.wait)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def last_words(self) -> None:
+        """After a cancellation: let the turns write down what they have used."""
+        if self._talking:
+            await asyncio.wait(set(self._talking), timeout=LAST_WORDS)
+
+    async def put_down(self) -> None:
+        """End what still runs; no promise stays open."""
+        for talk in list(self._talking):
+            talk.cancel()
+        await asyncio.gather(*self._talking, return_exceptions=True)
+        await asyncio.gather(*self._writing, return_exceptions=True)
+        if self.ledger.has_promised:
+            await db_call(self.ledger.release)
 
 
 class _TurnJournal:
     """`engine.ports.Journal` of one turn on a bench: its end is not the run's."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    def __init__(self, bench: Bench, key: str, replies: int | None) -> None:
+        self._bench, self._key, self._replies = bench, key, replies
         self._kept = Spend()
 
     async def begin(self, index: int, worst: Spend) -> Go:
-        go, self._kept = await db_call(self._bench.promise, worst)
+        if self._replies is not None and not worst.tool_calls:
+            steps = self._bench.steps_of(self._key)
+            if sum(step.kind == StepKind.MODEL for step in steps) >= self._replies:
+                return Go.BUDGET
+        go, self._kept = await self._bench.write(self._bench.ledger.promise, worst)
         return go
 
     async def record(self, step: StepRecord, outcome: Outcome | None = None) -> None:
         kept, self._kept = self._kept, Spend()
-        await db_call(self._bench.record, step, kept)
+        marked = replace(step, output={**(step.output or {}), "turn": self._key})
+        await self._bench.write(self._bench.ledger.record, marked, kept)
+        self._bench.noted(self._key, step)
 
     async def close(self, outcome: Outcome) -> None:
-        """A promise that no step has used is given back."""
-        if self._kept != Spend():
-            kept, self._kept = self._kept, Spend()
-            await db_call(self._bench.give_back, kept)
+        kept, self._kept = self._kept, Spend()
+        if kept != Spend():
+            await self._bench.write(self._bench.ledger.give_back, kept)
 
 
-async def work(bench: Bench, job: Callable[[Bench], Awaitable[str]]) -> Outcome:
-    """Do `job` on the bench until it ends or the run is cancelled: the run's outcome, whose text is
-    what `job` answers.
+async def work(
+    bench: Bench, job: Callable[[Bench], Awaitable[str]], *, seconds: float | None = None
+) -> Outcome:
+    """Do `job` until it ends, the run is cancelled or `seconds` are over: the run's outcome, whose text
+    is what `job` answers. What `job` raises is raised. Nothing of it runs on afterwards.
     """
+    await bench.recall()
     doing = asyncio.ensure_future(job(bench))
-    stop = asyncio.ensure_future(bench.cancel.wait())
+    stop = asyncio.ensure_future(bench.stopped())
     try:
-        await asyncio.wait({doing, stop}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({doing, stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if stop.done():
+            await bench.last_words()
+            return Outcome(Ending.CANCELLED, model=bench.model)
         if not doing.done():
-            return Outcome(Ending.CANCELLED)
+            words = f"The run reached its time limit of {seconds:g} seconds."
+            return Outcome(Ending.FAILED, code="time_limit", message=words, model=bench.model)
         return Outcome(Ending.DONE, text=doing.result(), model=bench.model)
     finally:
         stop.cancel()
         doing.cancel()
         await asyncio.gather(doing, stop, return_exceptions=True)
+        await bench.put_down()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ToolBox,
         ToolSpec,
     )
+    from apps.runs.bench import Bench
     from apps.runs.holding import Hold
 
 
@@ -53,8 +54,8 @@ class Rest:
     wakes_next: bool = True
 
 
-class RunKindHandler(Protocol):
-    """What a kind of run is to the app above. `plan` runs on the home loop, the others in a transaction.
+class Resting(Protocol):
+    """What a kind of run is to the app above. These run in a transaction.
 
     `lock`: take the rows that stand above the run before the run's own, in the one order that all
     keep: session, run, budget, approval, stream head. `rested`: the run ends or waits. `woken`: what
@@ -63,8 +64,6 @@ class RunKindHandler(Protocol):
 
     agent_key: str
 
-    async def plan(self, hold: Hold, run_input: dict[str, Any]) -> Plan: ...
-
     def lock(self, hold: Hold) -> None: ...
 
     def rested(self, actor: Actor, hold: Hold, outcome: Outcome) -> Rest: ...
@@ -72,12 +71,29 @@ class RunKindHandler(Protocol):
     def woken(self, actor: Actor, hold: Hold) -> None: ...
 
 
-_handlers: dict[str, RunKindHandler] = {}
+class RunKindHandler(Resting, Protocol):
+    """A kind whose run is one turn of the engine. `plan` runs on the home loop."""
+
+    async def plan(self, hold: Hold, run_input: dict[str, Any]) -> Plan: ...
 
 
-def register(kind: str, handler: RunKindHandler) -> None:
+@runtime_checkable
+class BenchKindHandler(Resting, Protocol):
+    """A kind whose run is work on a bench (see `bench`).
+
+    `work` runs on the home loop; what it answers is the text of the outcome that `rested` is told.
+    """
+
+    async def work(self, bench: Bench, run_input: dict[str, Any]) -> str: ...
+
+
+Handler = RunKindHandler | BenchKindHandler
+_handlers: dict[str, Handler] = {}
+
+
+def register(kind: str, handler: Handler) -> None:
     _handlers[kind] = handler
 
 
-def handler_of(kind: str) -> RunKindHandler:
+def handler_of(kind: str) -> Handler:
     return _handlers[kind]

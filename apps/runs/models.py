@@ -108,6 +108,11 @@ class Run(TenantModel):
                 condition=models.Q(status__in=["queued", "running", "waiting"]),
             ),
             models.Index(
+                fields=["workspace", "subject_id"],
+                name="run_open_of_subject",
+                condition=models.Q(status__in=["queued", "running", "waiting"]),
+            ),
+            models.Index(
                 fields=["waiting_for"], name="run_waiting", condition=models.Q(status="waiting")
             ),
         ]
@@ -124,8 +129,11 @@ class Run(TenantModel):
 
 
 class StepKind(models.TextChoices):
+    """`work`: what a bench journaled that is neither a model's reply nor a call it asked for."""
+
     MODEL = "model"
     TOOL = "tool"
+    WORK = "work"
 
 
 class Step(TenantModel):

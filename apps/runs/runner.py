@@ -24,9 +24,10 @@ from apps.engine.ports import Ending, LeaseLost, Outcome, Ports
 from apps.engine.state import TurnState
 from apps.events import frames
 from apps.runs import services
+from apps.runs.bench import Bench, work
 from apps.runs.errors import RunLimitReached, RunNotClaimable
 from apps.runs.journal import RunJournal
-from apps.runs.kinds import Plan, handler_of
+from apps.runs.kinds import BenchKindHandler, Plan, handler_of
 from apps.runs.resume import resumed_state
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ async def carry(hold: Hold, run_input: dict[str, Any], limits: dict[str, Any]) -
     live = LiveRun(hold)
     _enter(live)  # planning may take longer than a lease
     try:
-        plan = await handler_of(hold.kind).plan(hold, run_input)
+        handler = handler_of(hold.kind)
+        if isinstance(handler, BenchKindHandler):
+            return await _work(handler, live, journal, run_input, limits)
+        plan = await handler.plan(hold, run_input)
         plan.limits = replace(plan.limits, **limits)
         return await drive(
             hold,
@@ -123,6 +127,22 @@ async def carry(hold: Hold, run_input: dict[str, Any], limits: dict[str, Any]) -
     finally:
         _leave(live)
     return None
+
+
+async def _work(
+    handler: BenchKindHandler,
+    live: LiveRun,
+    journal: RunJournal,
+    run_input: dict[str, Any],
+    limits: dict[str, Any],
+) -> Outcome:
+    """A run that is work on a bench; of its limits only the time counts."""
+    bench = Bench(journal.actor, live.hold, live.cancel, LoopClock())
+    outcome = await work(
+        bench, lambda bench: handler.work(bench, run_input), seconds=limits.get("seconds")
+    )
+    await journal.close(outcome)
+    return outcome
 
 
 async def _fail(journal: Journal, code: str, message: str) -> None:

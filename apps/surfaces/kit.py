@@ -7,7 +7,6 @@ app's `live.py` serve the loop (`await db_call(admission.admit, ...)`).
 from __future__ import annotations
 
 import ipaddress
-import json
 import logging
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
@@ -17,6 +16,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
+from pydantic_core import to_json
 
 from apps.core.actor import Actor, Caller, Scope
 from apps.core.errors import (
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from django.http import HttpRequest
+
+    from apps.workspaces.selectors import Place
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ def from_django(request: HttpRequest) -> Credentials:
         return known  # type: ignore[no-any-return]
     meta = request.META
     made = Credentials(
-        headers={name.lower(): value for name, value in request.headers.items()},
+        headers=_headers(meta),
         query={name: values[0] for name, values in request.GET.lists() if values},
         cookies=request.COOKIES,
         method=request.method or "GET",
@@ -137,6 +139,15 @@ def from_django(request: HttpRequest) -> Credentials:
     )
     request.credentials = made  # type: ignore[attr-defined]
     return made
+
+
+def _headers(meta: Mapping[str, Any]) -> dict[str, str]:
+    """The headers in a WSGI environ, as `request.headers` has them, in lower case."""
+    return {
+        name.removeprefix("HTTP_").replace("_", "-").lower(): value
+        for name, value in meta.items()
+        if name.startswith("HTTP_") or name in {"CONTENT_TYPE", "CONTENT_LENGTH"}
+    }
 
 
 def from_scope(scope: Mapping[str, Any]) -> Credentials:
@@ -188,6 +199,7 @@ class Admission:
     surface: Surface
     credentials: Credentials
     caller: Caller | None = None
+    place: Place | None = None
     actor: Actor | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -215,7 +227,7 @@ class Admission:
         assert caller is not None
         where = workspace(caller) if callable(workspace) else workspace
         if where is not None:
-            self.actor = self.surface.enter(caller, where)
+            self.actor = self.surface.enter(caller, where, self.place)
         held = self.actor.scope if self.actor else caller.scope
         if held < scope:
             raise ScopeInsufficient(required=scope.word)
@@ -242,14 +254,20 @@ class Surface:
         """The caller behind the credentials; `Unauthenticated` in this surface's words."""
         raise NotImplementedError
 
+    def prove_near(
+        self, credentials: Credentials, *, realm: str = ""
+    ) -> tuple[Caller, Place | None]:
+        """As `prove`, with the place the path names, where one statement reads both; for `enter`."""
+        return self.prove(credentials, realm=realm), None
+
     def workspace_id(self, caller: Caller, workspace: str) -> UUID:
         """The workspace as this surface spells it in paths; NotFound."""
         return parse_id("ws", workspace)
 
-    def enter(self, caller: Caller, workspace: str | UUID) -> Actor:
+    def enter(self, caller: Caller, workspace: str | UUID, place: Place | None = None) -> Actor:
         """The caller inside that workspace; WorkspaceMismatch or NotFound."""
         known = workspace if isinstance(workspace, UUID) else self.workspace_id(caller, workspace)
-        return doors.actor_in(caller, known)
+        return doors.actor_in(caller, known, place)
 
     def authenticate(
         self, credentials: Credentials, *, workspace: str | UUID | None = None, realm: str = ""
@@ -267,13 +285,13 @@ class Surface:
     def admit(
         self, admission: Admission, *, realm: str, route: str, bucket: str, public: bool
     ) -> None:
-        """Prove and throttle, filling `admission.caller` and `admission.headers`."""
+        """Prove and throttle, filling `admission.caller`, `.place` and `.headers`."""
         seen = admission.credentials
         if public or self.limits_strangers:
             admission.headers |= self.throttle(None, seen, route=route, bucket=bucket)
         if public:
             return
-        admission.caller = self.prove(seen, realm=realm)
+        admission.caller, admission.place = self.prove_near(seen, realm=realm)
         if not self.limits_strangers:
             admission.headers |= self.throttle(admission.caller, seen, route=route, bucket=bucket)
 
@@ -299,7 +317,7 @@ class Surface:
 
     def dumps(self, value: Any) -> bytes:
         """JSON as this surface writes it."""
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str).encode()
+        return to_json(value, inf_nan_mode="constants", fallback=str)
 
     def plain_headers(self, seen: Credentials) -> dict[str, str]:
         """Headers on every answer of this surface, good or bad."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from apps.core.actor import Actor
     from apps.core.errors import DomainError
+    from apps.workspaces.selectors import Place
 
 WORKSPACE, ADMIN = "workspace", "admin"
 PER_MINUTE = 600
@@ -67,10 +68,10 @@ class Molecule(Surface):
             raise Unauthenticated("invalid admin auth token")
         return caller
 
-    def enter(self, caller: Caller, workspace: str | UUID) -> Actor:
+    def enter(self, caller: Caller, workspace: str | UUID, place: Place | None = None) -> Actor:
         """A workspace that is foreign, or is not there, is a bad token: ids tell nothing (§3.2)."""
         try:
-            return super().enter(caller, workspace)
+            return super().enter(caller, workspace, place)
         except (NotFound, WorkspaceMismatch):
             if caller.platform:
                 raise NotFound("workspace not found") from None

@@ -174,6 +174,16 @@ EXTRA_PATHS: dict[str, dict[str, dict[str, Any]]] = {
             "get": _socket("watchSession", "Live frames of one session (WebSocket)", "session_id")
         }
     },
+    "polpo": {
+        "/api/v1/projects/{project_id}/events": {
+            "get": _stream("watchProject", "Events as they happen (un-named)", "project_id")
+        },
+        "/api/v1/events": {"get": _stream("watchEvents", "Events as they happen (named)")},
+        "/api/v1/projects/{project_id}/ws": {
+            "get": _socket("attachProject", "Events as they happen (WebSocket)", "project_id")
+        },
+        "/api/v1/ws": {"get": _socket("attachEvents", "Events as they happen (WebSocket)")},
+    },
     "openai": {"/v1/chat/completions": {"post": _CHAT}},
 }
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from apps.core.actor import CallerKind, Scope
-from apps.core.errors import Kind, ScopeInsufficient, TokenMissing
-from apps.core.ids import parse_session_id
+from apps.core.errors import Kind, NotFound, ScopeInsufficient, TokenMissing
+from apps.core.ids import parse_id, parse_session_id
 from apps.core.paging import NEWEST_FIRST, paginate
 from apps.surfaces import doors, ratewindow
 from apps.surfaces.errors import WindowSpent
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from apps.core.actor import Caller
     from apps.core.errors import DomainError
+    from apps.core.prepared import Prepared
+    from apps.workspaces.selectors import Place
 
 SUBPROTOCOL = "polymux.v1"
 _SESSION_PATH = re.compile(r"/sessions?/([^/]+)(/.*)?")
@@ -34,13 +36,23 @@ class Polymux(Surface):
     name = "polymux"
 
     def prove(self, credentials: Credentials, *, realm: str = "") -> Caller:
+        return self.prove_near(credentials, realm=realm)[0]
+
+    def prove_near(
+        self, credentials: Credentials, *, realm: str = ""
+    ) -> tuple[Caller, Place | None]:
         raw = token_of(credentials)
         if raw is None:
             raise TokenMissing
-        caller = doors.caller_of_token(raw, request_id=credentials.request_id, ip=credentials.ip)
+        caller, place = doors.caller_near(
+            raw,
+            _workspace_in(credentials.path),
+            request_id=credentials.request_id,
+            ip=credentials.ip,
+        )
         if caller.kind is CallerKind.SESSION_TOKEN:
             _keep_to_its_session(caller, credentials)
-        return caller
+        return caller, place
 
     def throttle(
         self, caller: Caller | None, credentials: Credentials, *, route: str = "", bucket: str = ""
@@ -87,7 +99,7 @@ def token_of(credentials: Credentials) -> str | None:
 
 
 def page_of(
-    rows: QuerySet[Any],
+    rows: QuerySet[Any] | Prepared,
     shape: Callable[[Any], Any],
     asked: Mapping[str, str],
     *,
@@ -125,6 +137,20 @@ def rate_limit(caller: Caller | None, bucket: str) -> int:
         own = limits.read if bucket == "read" else limits.write
     default = settings.RATE_READ_PER_MIN if bucket == "read" else settings.RATE_WRITE_PER_MIN
     return int(own or default)
+
+
+def _workspace_in(path: str) -> UUID | None:
+    """The workspace a path names by itself or by a session's id.
+
+    Only a hint of what to read with the credential: which one the route means, its view says.
+    """
+    _, first, name, *_ = [*path.split("/", 3), "", ""]
+    try:
+        if first == "workspaces":
+            return parse_id("ws", name)
+        return parse_session_id(name)[0] if first in {"sessions", "session"} else None
+    except NotFound:
+        return None
 
 
 def _keep_to_its_session(caller: Caller, credentials: Credentials) -> None:

@@ -11,6 +11,7 @@ from apps.core.actor import Actor
 from apps.tasks import sweeper
 from apps.tasks.services.dispatching import dispatch_tasks
 from apps.tasks.services.moving import DISPATCH
+from apps.tasks.services.scheduling import fire_due
 
 
 @shared_task(name=DISPATCH, ignore_result=True)
@@ -23,6 +24,11 @@ def sweep(**_: Any) -> None:
     """Every two seconds: what somebody waits for."""
     sweeper.wake_dispatchers()
     sweeper.watch_attempts()
+
+
+@shared_task(name="tasks.fire_schedules", ignore_result=True)
+def fire_schedules(**_: Any) -> None:
+    fire_due()
 
 
 @shared_task(name="tasks.mend", ignore_result=True)

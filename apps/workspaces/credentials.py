@@ -11,7 +11,7 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import DatabaseError, connection, connections
 
@@ -57,14 +57,18 @@ _OLDEST_HOME = """(
         ON ow.id = o.workspace_id AND ow.status <> 'removed'
      WHERE o.user_id = {user} ORDER BY o.joined_at, o.id LIMIT 1)"""
 
-_BY_DIGEST_WITH_PLACE = f"""
+_WITH_PLACE = f"""
 SELECT {_COLUMNS}, w.id, w.status, m.role
   FROM workspaces_apitoken t
   LEFT JOIN accounts_user u ON u.id = t.user_id
-  LEFT JOIN workspaces_workspace w
-    ON w.id = coalesce(%s::uuid, t.workspace_id, {_OLDEST_HOME.format(user="t.user_id")})
+  LEFT JOIN workspaces_workspace w ON w.id = {{place}}
   LEFT JOIN workspaces_member m ON m.workspace_id = w.id AND m.user_id = t.user_id
  WHERE t.digest = %s"""  # noqa: S608
+
+_BY_DIGEST_WITH_HOME = _WITH_PLACE.format(
+    place=f"coalesce(%s::uuid, t.workspace_id, {_OLDEST_HOME.format(user='t.user_id')})"
+)
+_BY_DIGEST_WITH_PLACE = _WITH_PLACE.format(place="coalesce(%s::uuid, t.workspace_id)")
 
 _PLACE = """
 SELECT w.id, w.status, m.role FROM workspaces_workspace w
@@ -93,6 +97,14 @@ class SuspendedActor(Actor):
         Actor.need(self, scope)  # zero-argument super() does not survive `slots=True`
 
 
+class Place(NamedTuple):
+    """A workspace as one caller found it a moment ago; `role` None without a seat. Never kept."""
+
+    workspace_id: UUID
+    status: str
+    role: str | None
+
+
 def caller_of_token(
     raw: str | None,
     *,
@@ -116,14 +128,30 @@ def caller_of_key(
     return caller_of_token(raw, request_id=request_id, ip=ip, kinds=kinds)
 
 
-def actor_in(caller: Caller, workspace_id: UUID) -> Actor:
-    """`caller` inside one workspace, with min(scope, what their role allows). One query.
+def caller_near(
+    raw: str | None, workspace_id: UUID | None, *, request_id: str = "", ip: str = ""
+) -> tuple[Caller, Place | None]:
+    """As `caller_of_token`, and what the same statement saw of that workspace, for `actor_in`.
+
+    Without `workspace_id`: of the token's own. None where the workspace is absent; nothing is refused
+    for the place's sake before `actor_in`.
+    """
+    row = _one(_BY_DIGEST_WITH_PLACE, [workspace_id, _digest(raw)])
+    caller = _caller(row, BEARER_KINDS, request_id, ip)
+    return caller, _place_in(row)
+
+
+def actor_in(caller: Caller, workspace_id: UUID, place: Place | None = None) -> Actor:
+    """`caller` inside one workspace, with min(scope, what their role allows). One query, or none
+    when `place` is this workspace's, read for this very caller and request.
 
     Raises WorkspaceMismatch for a token of another workspace, whether or not that one exists, and
     NotFound where the workspace is absent, removed, or not the caller's.
     """
     _check_bound(caller, workspace_id)
-    return _actor(caller, _one(_PLACE, [caller.user_id, workspace_id]))
+    if place is not None and place.workspace_id == workspace_id:
+        return _actor(caller, place)
+    return _actor(caller, _place(_one(_PLACE, [caller.user_id, workspace_id])))
 
 
 def actor_of_token(
@@ -139,12 +167,11 @@ def actor_of_token(
     Without `workspace_id`: the token's own workspace, or for `*` the oldest the user belongs to.
     Raises what `caller_of_token` and `actor_in` raise, in that order.
     """
-    row = _one(_BY_DIGEST_WITH_PLACE, [workspace_id, _digest(raw)])
+    row = _one(_BY_DIGEST_WITH_HOME, [workspace_id, _digest(raw)])
     caller = _caller(row, kinds, request_id, ip)
     if workspace_id is not None:
         _check_bound(caller, workspace_id)
-    assert row is not None
-    return caller, _actor(caller, row[10:] if row[10] is not None else None)
+    return caller, _actor(caller, _place_in(row))
 
 
 def hmac_key(key_id: str) -> tuple[ApiToken, bytes]:
@@ -250,18 +277,26 @@ def _check_bound(caller: Caller, workspace_id: UUID) -> None:
         raise WorkspaceMismatch
 
 
-def _actor(caller: Caller, place: tuple[Any, ...] | None) -> Actor:
-    if place is None or place[1] == WorkspaceStatus.REMOVED:
+def _place(row: tuple[Any, ...] | None) -> Place | None:
+    return Place(*row) if row is not None and row[0] is not None else None
+
+
+def _place_in(row: tuple[Any, ...] | None) -> Place | None:
+    """The place in a row of `_WITH_PLACE`."""
+    return _place(row and row[10:])
+
+
+def _actor(caller: Caller, place: Place | None) -> Actor:
+    if place is None or place.status == WorkspaceStatus.REMOVED:
         raise NotFound
-    workspace_id, status, role_name = place
-    role = Role(role_name) if role_name else None
+    role = Role(place.role) if place.role else None
     if role is None and (caller.user_id is not None or caller.workspace_id is None):
         raise NotFound  # a person without a seat; only keys act without being somebody
     scope = min(caller.scope, role.ceiling) if role else caller.scope
-    suspended = status == WorkspaceStatus.SUSPENDED
+    suspended = place.status == WorkspaceStatus.SUSPENDED
     made = SuspendedActor if suspended else Actor
     return made(
-        workspace_id=workspace_id,
+        workspace_id=place.workspace_id,
         scope=min(scope, Scope.READ) if suspended else scope,
         kind=caller.kind,
         role=role,

@@ -43,3 +43,18 @@ class AlreadyMember(Conflict):
 class TokenLimitReached(Conflict):
     code = "token_limit_reached"
     message = "There are as many live tokens as may be. Revoke one first."
+
+
+class FolderFull(Conflict):
+    code = "folder_full"
+    message = "The workspace's folder is full. Nothing was written."
+
+
+class FileNameTaken(Conflict):
+    code = "file_name_taken"
+    message = "There is a file or folder of this name already."
+
+
+class FolderNotEmpty(Conflict):
+    code = "folder_not_empty"
+    message = "The folder is not empty."

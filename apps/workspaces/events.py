@@ -103,3 +103,17 @@ class TokenRevoked(Fact):
 
     token_id: UUID
     kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChanged(Fact):
+    """In the workspace's folder. `action`: created, modified, deleted, renamed; `source`: who did it,
+    `server` for a surface (contract/polpo.md §15). `path` and `dir` from the top of the folder.
+    """
+
+    name: ClassVar[str] = "file.changed"
+
+    path: str
+    dir: str
+    action: str
+    source: str

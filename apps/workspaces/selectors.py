@@ -11,9 +11,11 @@ from django.db.models import CharField, OuterRef, Q, Subquery, Value
 from apps.core.actor import Caller, Scope
 from apps.core.errors import Forbidden, NotFound, ScopeInsufficient, WorkspaceMismatch
 from apps.workspaces.credentials import (
+    Place,
     SuspendedActor,
     actor_in,
     actor_of_token,
+    caller_near,
     caller_of_key,
     caller_of_token,
     default_workspace,
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
     from apps.core.actor import Actor
 
 __all__ = [
+    "Place",
     "Preferences",
     "SuspendedActor",
     "TokenLimits",
     "actor_in",
     "actor_of_token",
+    "caller_near",
     "caller_of_key",
     "caller_of_token",
     "default_workspace",

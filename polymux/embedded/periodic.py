@@ -25,6 +25,8 @@ PERIODIC = [
     Periodic("Hand on runs whose worker died", "runs.sweep_leases", 2),
     Periodic("Wake queued runs", "runs.wake_queued", 2),
     Periodic("Start ready tasks, stop silent attempts", "tasks.sweep", 2),
+    Periodic("Fire what is scheduled", "tasks.fire_schedules", 1),
+    Periodic("Carry missions on", "missions.wake_due", 2),
     Periodic("Mend tasks, watch their deadlines", "tasks.mend", 30),
     Periodic("End idle sessions", "conversations.end_idle_sessions", 60),
     Periodic("Expire overdue approvals", "approvals.expire_overdue", 10),

@@ -42,6 +42,20 @@ REQUIRED = [
     "GET /api/v1/projects/{project_id}/agents/processes",
     "POST /v1/chat/completions",
     "GET /v1/models",
+    "GET /api/v1/health",
+    "GET /api/v1/projects/{project_id}/logs",
+    "GET /api/v1/projects/{project_id}/logs/{log_id}",
+    "GET /api/v1/projects/{project_id}/events",
+    "WS /api/v1/projects/{project_id}/ws",
+    "GET /api/v1/projects/{project_id}/files/list",
+    "GET /api/v1/projects/{project_id}/files/read",
+    "GET /api/v1/projects/{project_id}/files/preview",
+    "GET /api/v1/files/roots",
+    "GET /api/v1/files/search",
+    "POST /api/v1/files/upload",
+    "POST /api/v1/files/mkdir",
+    "POST /api/v1/files/rename",
+    "POST /api/v1/files/delete",
 ]
 
 

@@ -49,6 +49,18 @@ def session(api):
     return api("POST", "/sessions", {}).json()
 
 
+@pytest.mark.parametrize("path", ["/sessions", "/workspaces/{}/sessions"])
+def test_a_page_of_sessions_costs_two_queries_at_any_depth(api, aurora, count_queries, path):
+    """The credential with its place, then the rows; a figure of the README depends on it."""
+    for _ in range(3):
+        assert api("POST", "/sessions", {}).status_code == 201
+    page = f"{path.format(wire_id('ws', aurora.id))}?limit=1"
+    cursor = api("GET", page).json()["next_cursor"]
+    for asked in [page, f"{page}&cursor={cursor}", f"{page}&status=idle"]:
+        with count_queries(2):
+            assert len(api("GET", asked).json()["data"]) == 1
+
+
 def test_a_person_sees_themselves_and_their_workspaces(star):
     assert_golden(star("GET", "/me"), "polymux/me.json")
 

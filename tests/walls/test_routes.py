@@ -38,7 +38,9 @@ pytestmark = pytest.mark.django_db
 
 SHUT = {401, 403, 404, 405}
 # Open to everybody by contract: health, documents.
-PUBLIC = re.compile(r"^/(health|livez|readyz|metrics|docs|favicon|robots|\.well-known|)($|/|\.)")
+PUBLIC = re.compile(
+    r"^/(api/v1/health|health|livez|readyz|metrics|docs|favicon|robots|\.well-known|)($|/|\.)"
+)
 # POSTs that only read, so that a viewer may; named one by one.
 READING_POSTS: set[str] = set()
 
@@ -48,7 +50,9 @@ STREAMED = re.compile("|".join(f"^{path}$" for _, path, _ in asgi.STREAMS))
 WALK = [
     route
     for route in routes_with_ids()
-    if not PUBLIC.match(route.path) and not STREAMED.match(route.path)
+    if not PUBLIC.match(route.path)
+    and not STREAMED.match(route.path)
+    and set(route.ids) - NOT_AN_ID.keys()
 ]
 # Routes to a thing inside a workspace (a session's id carries its own).
 INNER = [
@@ -117,13 +121,26 @@ BODIES: dict[str, tuple[str, bytes]] = {
     "PATCH /workspaces/{workspace_id}": (JSON, b'{"name": "mine now"}'),
 }
 
+UPLOAD = BODIES["POST /sessions/{session_id}/files"]
+for _files in ("/api/v1/files", "/api/v1/projects/{project_id}/files"):
+    BODIES |= {
+        f"POST {_files}/upload": UPLOAD,
+        f"POST {_files}/mkdir": (JSON, b'{"path": "mine now"}'),
+        f"POST {_files}/rename": (JSON, b'{"path": "map.txt", "newName": "mine now"}'),
+        f"POST {_files}/delete": (JSON, b'{"path": "map.txt"}'),
+    }
+# What a GET must be asked with, for the same reason.
+QUERIES = {
+    f"/api/v1/projects/{{project_id}}/files/{what}": "?path=map.txt" for what in ("read", "preview")
+}
+
 CLIENT = Client(raise_request_exception=False)  # one for all: each builds the middleware anew
 
 
 def ask(route: Route, method: str, treasure: Treasure, token: str = "") -> HttpResponse:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     kind, body = BODIES.get(f"{method} {route.path}", (JSON, b"{}"))
-    path = filled(route.path, treasure, kinds=route.ids)
+    path = filled(route.path, treasure, kinds=route.ids) + QUERIES.get(route.path, "")
     return CLIENT.generic(method, path, body, kind, headers=headers)
 
 

@@ -17,8 +17,14 @@ from tests.walls.treasure import bury, filled, nowhere
 pytestmark = pytest.mark.django_db(transaction=True)
 
 # Every entry of the tables, as a path with its ids; a new one belongs here.
-SOCKETS = {r"/session/[^/]+/?": "/session/{session_id}/"}
-STREAMS = {("POST", r"/v1/chat/completions"): "/v1/chat/completions"}
+SOCKETS = {
+    r"/session/[^/]+/?": "/session/{session_id}/",
+    r"/api/v1(?:/projects/[^/]+)?/ws": "/api/v1/projects/{project_id}/ws",
+}
+STREAMS = {
+    ("POST", r"/v1/chat/completions"): "/v1/chat/completions",
+    ("GET", r"/api/v1(?:/projects/[^/]+)?/events"): "/api/v1/projects/{project_id}/events",
+}
 
 
 def test_every_socket_and_stream_is_walked():
@@ -49,7 +55,8 @@ def refusal(port, path, token):
 def test_a_socket_tells_strangers_nothing(port, aurora, borealis, path):
     treasure = bury(aurora)
     absent = nowhere(treasure)
-    real, made_up = (filled(path, ids, kinds=["session_id"]) for ids in (treasure, absent))
+    kinds = ["session_id", "project_id"]
+    real, made_up = (filled(path, ids, kinds=kinds) for ids in (treasure, absent))
     for token in (borealis.mallory_token, borealis.mallory_star_token, "nobody", ""):
         answers = {refusal(port, address, token) for address in (real, made_up)}
         assert len(answers) == 1
@@ -89,3 +96,42 @@ def test_a_viewer_starts_no_turn(port, aurora):
 def test_the_owner_is_answered(port, aurora):
     """Control: the same question, asked by Ada."""
     assert completion(port, "aurora", aurora.ada_token)[0] == 200
+
+
+# --- polpo's feeds ---------------------------------------------------------------------------------
+FEED, FEED_SOCKET = "/api/v1/projects/{project_id}/events", "/api/v1/projects/{project_id}/ws"
+
+
+def feed(port, path, token):
+    """(status, body) of a refusal; the body of one who is let in is not waited for."""
+    headers = {"X-API-Key": token} if token else {}
+    with httpx.stream("GET", f"http://127.0.0.1:{port}{path}", headers=headers, timeout=20) as said:
+        return said.status_code, "" if said.status_code == 200 else said.read().decode()
+
+
+def test_a_feed_tells_strangers_nothing(port, aurora, borealis):
+    treasure = bury(aurora)
+    real, made_up = (
+        filled(FEED, ids, kinds=["project_id"]) for ids in (treasure, nowhere(treasure))
+    )
+    for token in (borealis.mallory_token, borealis.mallory_star_token, "nobody", ""):
+        foreign = feed(port, real, token)
+        assert foreign == feed(port, made_up, token)
+        assert foreign[0] in {401, 404}
+    by_id = real.replace(treasure.slug, str(aurora.id))
+    assert feed(port, by_id, borealis.mallory_token)[0] in {403, 404}
+
+
+def test_a_feed_opens_for_no_revoked_key_and_no_session_token(port, aurora):
+    treasure = bury(aurora)
+    revoke_token(aurora.ben_login, aurora.ben_token_id)
+    path, socket = (filled(p, treasure, kinds=["project_id"]) for p in (FEED, FEED_SOCKET))
+    for token in (aurora.ben_token, treasure.session_token):
+        assert feed(port, path, token)[0] == 401
+        assert refusal(port, socket, token) == (401, "AUTH_REQUIRED")
+
+
+def test_a_viewer_may_watch(port, aurora):
+    """Control: the same path, with the keys of those who may read."""
+    path = filled(FEED, bury(aurora), kinds=["project_id"])
+    assert [feed(port, path, key)[0] for key in (aurora.ada_token, aurora.cleo_token)] == [200, 200]

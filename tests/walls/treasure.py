@@ -17,6 +17,7 @@ from apps.conversations.services.messages import post_message
 from apps.conversations.services.sessions import create_session
 from apps.core.ids import session_wire_id, uuid7, wire_id
 from apps.formations.services import create_agent, create_team
+from apps.workspaces.services import store_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,7 @@ def bury(aurora: Aurora) -> Treasure:
     message = post_message(aurora.ada, session.pk, content="for Ada's eyes")
     create_team(aurora.ada, "Miners")
     file = attach_file(aurora.ada, session.pk, ContentFile(b"gold", name="map.txt"))
+    store_files(aurora.ada, ".", [ContentFile(b"gold", name="map.txt")])
     return Treasure(
         workspace=aurora.id,
         slug=aurora.workspace.slug,
@@ -94,8 +96,16 @@ KINDS: dict[str, Callable[[Treasure], str]] = {
     "slug": lambda t: t.slug,
     "formation_id": lambda t: t.slug,
 }
-# Parameters that name no row: a document, a platform, an asset.
-NOT_AN_ID = {"surface": "polymux", "name": "index.html", "asset": "x.js", "path": "x", "rest": "x"}
+# Parameters that name no row: a document, a platform, an asset, a day. (An unknown log is empty, not
+# absent: contract/polpo.md §14; whose runs have one is asked in tests/runs/test_logs.py.)
+NOT_AN_ID = {
+    "surface": "polymux",
+    "name": "index.html",
+    "asset": "x.js",
+    "path": "x",
+    "rest": "x",
+    "log_id": "2026-05-21",
+}
 
 
 def spelled(kind: str, treasure: Treasure) -> str:

@@ -82,6 +82,29 @@ def test_both_at_once_cost_one_query_wherever_the_token_opens(world, count_queri
         assert selectors.actor_of_token(wide)[1].workspace_id == world.aurora.pk
 
 
+def test_a_place_read_with_the_token_saves_entering_its_query(world, count_queries):
+    _, bound = issued(world, "ada", "write", world.aurora)
+    _, wide = issued(world, "ada", "write")
+    for raw, near in [(bound, None), (bound, world.aurora.pk), (wide, world.aurora.pk)]:
+        with count_queries(1):
+            caller, place = selectors.caller_near(raw, near)
+            actor = selectors.actor_in(caller, world.aurora.pk, place)
+        assert actor == selectors.actor_in(caller, world.aurora.pk)
+    assert selectors.caller_near(wide, None)[1] is None
+
+
+def test_a_place_opens_no_other_workspace_and_none_the_caller_has_no_seat_in(world):
+    _, bound = issued(world, "ada", "write", world.aurora)
+    _, wide = issued(world, "ada", "write")
+    for near in [world.borealis.pk, world.aurora.pk, uuid4(), None]:
+        caller, place = selectors.caller_near(wide, near)
+        with pytest.raises(NotFound):
+            selectors.actor_in(caller, world.borealis.pk, place)
+        caller, place = selectors.caller_near(bound, near)
+        with pytest.raises(WorkspaceMismatch):
+            selectors.actor_in(caller, world.borealis.pk, place)
+
+
 def test_finding_a_default_workspace_takes_the_oldest_membership(world, count_queries):
     services.create_workspace(world.login("ada"), name="Dawn", slug="dawn")
     with count_queries(1):

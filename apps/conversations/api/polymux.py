@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from apps.conversations.models import Session
     from apps.core.actor import Actor, Caller
+    from apps.core.prepared import Prepared
     from apps.surfaces.kit import Where
 
 PAGING = [
@@ -126,7 +127,7 @@ class ConversationView(PolymuxView):
 
     def page(
         self,
-        rows: QuerySet[Any],
+        rows: QuerySet[Any] | Prepared,
         shape: Callable[[Any], dict[str, Any]],
         query: str,
         order: tuple[str, ...] = NEWEST_FIRST,
@@ -175,7 +176,7 @@ class SessionsView(ConversationView):
             self.actor, status=status, workflow_id=parse_id("wf", workflow) if workflow else None
         )
         shape = partial(session_row_json, base=self.base)
-        return self.page(session_rows(rows), shape, f"{status}&{workflow}")
+        return self.page(rows.through(session_rows), shape, f"{status}&{workflow}")
 
     @extend_schema(
         operation_id="create_session", request=NewSession, responses={201: shapes.CreatedSession}

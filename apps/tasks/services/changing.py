@@ -19,9 +19,9 @@ from apps.tasks.briefs import original_of
 from apps.tasks.errors import NoFilter, TaskStateForbids
 from apps.tasks.events import TaskRemoved
 from apps.tasks.models import TERMINAL, Task, TaskStatus
-from apps.tasks.services.moving import force, lock_task, move, refresh_ready
+from apps.tasks.services.moving import lock_task, move, refresh_ready
 from apps.tasks.services.outcomes import finish
-from apps.tasks.services.steering import fresh_start, stop_task
+from apps.tasks.services.steering import accept_task, fresh_start, stop_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,8 +51,7 @@ def set_status(actor: Actor, task: Task, to: str) -> list[Fact]:
     if to == TaskStatus.FAILED:
         return stop_task(actor, task, "Failed by hand.")
     if task.status == TaskStatus.REVIEW:
-        facts = stop_task(actor, task, "Accepted by hand.")
-        return [*facts, force(actor, task, TaskStatus.DONE)]
+        return accept_task(actor, task)
     asked, task.approval_id = task.approval_id, None
     facts = _moved_by_hand(actor, task, to)
     if asked is not None:

@@ -18,6 +18,7 @@ from apps.tasks.errors import TaskStateForbids, TaskTitleTaken
 from apps.tasks.events import TaskCreated, TaskUpdated
 from apps.tasks.fields import CHECKS, checked
 from apps.tasks.models import Task, TaskStatus
+from apps.tasks.services.changing import set_status
 from apps.tasks.services.moving import DISPATCH, lock_task, refresh_ready
 from apps.workspaces.preferences import read_preferences
 from apps.workspaces.selectors import get_workspace
@@ -120,11 +121,9 @@ def _need(actor: Actor, ids: set[UUID]) -> None:
 def update_task(actor: Actor, task_id: UUID, *, status: str | None = None, **changes: Any) -> Task:
     """Change a task: all of it or nothing (contract/polpo.md §3.2).
 
-    `changes`: any of `fields.CHECKS` but the title and the group. A `status` moves it as `steering.set_status`
+    `changes`: any of `fields.CHECKS` but the title and the group. A `status` moves it as `changing.set_status`
     says. Raises TaskNotFound, InvalidInput, TaskStateForbids.
     """
-    from apps.tasks.services.steering import set_status
-
     actor.need(Scope.WRITE)
     fixed = {name: ["This cannot be changed."] for name in ("title", "group") if name in changes}
     if fixed:

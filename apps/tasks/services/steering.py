@@ -18,8 +18,10 @@ from apps.tasks.briefs import original_of
 from apps.tasks.errors import TaskStateForbids
 from apps.tasks.events import AgentFinished
 from apps.tasks.models import TERMINAL, Phase, TaskStatus
+from apps.tasks.selectors import get_task
 from apps.tasks.services.attempts import result_of
 from apps.tasks.services.moving import force, lock_task, move
+from apps.tasks.services.outcomes import finish
 from apps.tasks.traces import diagnosis, last_words
 
 if TYPE_CHECKING:
@@ -72,9 +74,11 @@ def retry_task(actor: Actor, task_id: UUID, *, reason: str = "") -> Task:
 def kill_task(actor: Actor, task_id: UUID, *, reason: str = "") -> Task:
     """Stop a task whatever it is at: failed at once, its run within a step; no retry.
 
-    Raises TaskNotFound, TaskStateForbids (it has ended already).
+    One that has ended already stays as it is (contract/polpo.md §3.2). Raises TaskNotFound.
     """
-    return _stop(actor, task_id, "task.killed", "Killed.", reason)
+    with suppress(TaskStateForbids):
+        return _stop(actor, task_id, "task.killed", "Killed.", reason)
+    return get_task(actor, task_id)
 
 
 def force_fail_task(actor: Actor, task_id: UUID, *, reason: str = "") -> Task:
@@ -113,10 +117,22 @@ def stop_task(actor: Actor, task: Task, words: str) -> list[Fact]:
     facts = _failed_at_once(actor, task, runs, words)
     if asked is not None and not runs:  # a run that waits takes its own question back
         withdraw_unanswered(actor, asked)
+    _cancel(actor, runs, words)
+    return facts
+
+
+def accept_task(actor: Actor, task: Task) -> list[Fact]:
+    """A locked task in review is done, whatever its review would say; as `stop_task` otherwise."""
+    runs = _open_runs(actor, task)
+    facts = finish(actor, task)
+    _cancel(actor, runs, "Accepted by hand.")
+    return facts
+
+
+def _cancel(actor: Actor, runs: list[Run], words: str) -> None:
     for run in runs:
         with suppress(RunFinishedAlready):
             cancel_run(actor, run.pk, reason=words)
-    return facts
 
 
 def fresh_start(task: Task) -> dict[str, Any]:

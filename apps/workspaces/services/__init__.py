@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apps.workspaces.services.files import delete_file, make_folder, rename_file, store_files
 from apps.workspaces.services.members import add_member, change_member, remove_member
 from apps.workspaces.services.tokens import (
     expire_session_tokens,
@@ -26,17 +27,21 @@ __all__ = [
     "add_member",
     "change_member",
     "create_workspace",
+    "delete_file",
     "delete_workspace",
     "expire_session_tokens",
     "issue_hmac_key",
     "issue_key",
     "issue_session_token",
     "issue_token",
+    "make_folder",
     "remove_member",
+    "rename_file",
     "resume_workspace",
     "revoke_key",
     "revoke_token",
     "set_token_limits",
+    "store_files",
     "suspend_workspace",
     "update_settings",
     "update_workspace",
