@@ -18,11 +18,13 @@ class ConversationsConfig(AppConfig):
         from apps.conversations import snapshot
         from apps.conversations.chat import ChatRuns
         from apps.conversations.selectors import active_sessions
+        from apps.conversations.tools import register_tools
         from apps.core import gauges
         from apps.events.selectors import complete_with
         from apps.events.services import subscribe
         from apps.runs import kinds
 
+        register_tools()
         kinds.register("chat", ChatRuns())
         complete_with("message.posted", snapshot.complete_messages)
         complete_with("approval.requested", snapshot.complete_approvals)

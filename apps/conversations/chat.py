@@ -27,6 +27,7 @@ from apps.events import frames
 from apps.formations.errors import AgentNotFound
 from apps.formations.selectors import get_agent
 from apps.formations.toolbox import WorkspaceToolBox
+from apps.knowledge.selectors import prompt_context
 from apps.runs.kinds import Plan, Rest
 from apps.workspaces.preferences import Preferences, read_preferences
 from apps.workspaces.selectors import get_workspace
@@ -46,6 +47,8 @@ _LOCK = "SELECT 1 FROM conversations_session WHERE workspace_id = %s AND id = %s
 MOST_HISTORY = 400
 MODELS_FRESH = 5.0  # seconds
 MOST_REMEMBERED = 1_000
+ANSWERED = frozenset({Ending.DONE, Ending.HANDED_OVER})
+STATES = {ending: "complete" for ending in ANSWERED} | {Ending.CANCELLED: "interrupted"}
 BUDGET_WAIT = 1800.0  # seconds a spent session waits for somebody to allow more (contract §4.2)
 
 
@@ -87,8 +90,12 @@ class ChatRuns:
         loaded = await db_call(_load, hold, run_input)
         models = await models_for(loaded.model, loaded.fallback)
         agent, prefs = loaded.agent, loaded.preferences
-        context = ToolContext(actor, hold.run_id, hold.session_id, hold.agent_id, key="")
-        toolbox = await WorkspaceToolBox.open(context, allowed_tools(agent, prefs))
+        context = ToolContext(
+            actor, hold.run_id, hold.session_id, hold.agent_id, key="", token_id=hold.token_id
+        )
+        toolbox = await WorkspaceToolBox.open(
+            context, allowed_tools(agent, prefs), leads=agent is None or agent.is_default
+        )
         return Plan(
             actor=actor,
             messages=loaded.messages,
@@ -137,12 +144,13 @@ def _load(hold: Hold, run_input: dict[str, Any]) -> Loaded:
     actor = Actor.for_engine(hold.workspace_id, user_id=hold.user_id)
     prefs = read_preferences(get_workspace(actor).settings)
     agent = _agent_of(actor, hold)
+    context = prompt_context(actor, agent_id=agent.pk if agent else None)
     newest = prefs.history_messages if prefs.history == "recent" else MOST_HISTORY
     rows = recent_messages(hold.workspace_id, _session_of(hold), limit=newest)
     return Loaded(
         agent=agent,
         preferences=prefs,
-        messages=[system_message(agent, prefs), *as_chat(rows)],
+        messages=[system_message(agent, prefs, context), *as_chat(rows)],
         model=run_input.get("model") or model_of(agent, prefs),
         fallback=fallback_of(agent, prefs),
     )
@@ -209,12 +217,12 @@ def _choose_models(ref: str, fallback: str) -> list[ModelChoice]:
 
 def _keep_reply(hold: Hold, outcome: Outcome, status: str) -> list[Fact]:
     """The assistant's message: its wire id is the run's, as the partial frames already said."""
-    if not outcome.text and outcome.ending is not Ending.DONE:
+    if not outcome.text and outcome.ending not in ANSWERED:
         return []
     said_at = _said_at(hold, status)
     if said_at is None:
         return []
-    state = {Ending.DONE: "complete", Ending.CANCELLED: "interrupted"}.get(outcome.ending, "failed")
+    state = STATES.get(outcome.ending, "failed")
     assert hold.session_id is not None  # a turn has its conversation
     message = Message(
         id=uuid7(),

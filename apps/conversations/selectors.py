@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.utils import timezone
+
 from apps.conversations.errors import AttachmentNotFound, MessageNotFound, SessionNotFound
 from apps.conversations.models import Attachment, Message, Session, SessionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import timedelta
     from uuid import UUID
 
     from django.db.models import QuerySet
@@ -34,6 +37,24 @@ def find_by_external_key(actor: Actor, source: str, key: str) -> Session | None:
     return visible(actor).filter(source=source, external_key=key).first()
 
 
+def newest_resting(
+    actor: Actor, source: str, agent_id: UUID, *, within: timedelta
+) -> Session | None:
+    """The caller's newest idle conversation with that agent, changed `within` that time."""
+    mine = visible(actor).filter(source=source, updated_at__gt=timezone.now() - within)
+    if actor.user_id is None:
+        mine = mine.filter(token_id=actor.token_id)
+    else:
+        mine = mine.filter(user_id=actor.user_id)
+    resting = mine.filter(agent_id=agent_id, status=SessionStatus.IDLE)
+    return resting.order_by("-updated_at").first()
+
+
+def list_by_change(actor: Actor) -> QuerySet[Session]:
+    """The one changed last comes first."""
+    return visible(actor).order_by("-updated_at", "-id")
+
+
 def list_sessions(
     actor: Actor, *, status: str | None = None, workflow_id: UUID | None = None
 ) -> QuerySet[Session]:
@@ -48,7 +69,8 @@ def list_sessions(
 
 def active_sessions(token_id: UUID) -> int:
     """How many sessions this credential holds open, in whatever workspace (contract §1.5)."""
-    return Session.unscoped.filter(token_id=token_id).exclude(status=SessionStatus.ENDED).count()
+    held = Session.unscoped.filter(token_id=token_id).exclude(status=SessionStatus.ENDED)
+    return held.exclude(source="polpo").count()  # those are opened without being asked for
 
 
 def list_messages(

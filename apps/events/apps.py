@@ -10,6 +10,8 @@ class EventsConfig(AppConfig):
     def ready(self) -> None:
         from apps.core import announce
         from apps.events import revocation, services
+        from apps.events.tools import register_tools
 
+        register_tools()
         announce.set_publisher(services.publish)
         announce.set_revoker(revocation.revoke)

@@ -21,6 +21,7 @@ from apps.formations.means import (
     update_mcp_server,
 )
 from apps.formations.models import Agent
+from apps.formations.policy import forget_policy
 from apps.formations.selectors import default_agent, find_agent, get_agent
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "create_agent",
     "delete_agent",
     "ensure_default_agent",
+    "forget_policy",
     "remove_mcp_server",
     "set_tool",
     "update_agent",

@@ -1,4 +1,4 @@
-"""Tools on the workspace's own folder of files: read, write, list.
+"""Tools on the workspace's own folder of files (read, write, list), and on its settings.
 
 Every path is walked below `DATA_DIR/workspaces/<id>/files` by `core/paths`, link by link refused; an
 agent of one workspace cannot name a file of another. Sizes are bounded, work is done off the loop.
@@ -7,7 +7,9 @@ agent of one workspace cannot name a file of another. Sizes are bounded, work is
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +19,14 @@ from apps.core.actor import Scope
 from apps.core.errors import DomainError, NotFound
 from apps.core.paths import list_inside, mkdirs_inside, open_inside, parts_of
 from apps.core.tools import Tool, ToolContext, ToolFailed, register
+from apps.workspaces.asking import orchestrator_tool
+from apps.workspaces.selectors import get_workspace, read_preferences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
+
+    from apps.core.actor import Actor
 
 MAX_WRITE = 1024 * 1024  # bytes of one file written
 MAX_READ = 256 * 1024  # bytes of one answer
@@ -200,7 +206,20 @@ LIST_FILES = Tool(
 )
 
 
+def _get_config(actor: Actor, _arguments: dict[str, Any]) -> str:
+    """Preferences hold no secrets: those are sealed elsewhere."""
+    workspace = get_workspace(actor)
+    chosen = asdict(read_preferences(workspace.settings))
+    config = {"project": workspace.slug, "name": workspace.name, "settings": chosen}
+    return json.dumps(config, indent=2, ensure_ascii=False)
+
+
+GET_CONFIG = orchestrator_tool(
+    "get_config", "The project's name and settings, as JSON.", {}, _get_config, max_output=40_000
+)
+
+
 def register_tools() -> None:
     """Called in `ready()`."""
-    for tool in (READ_FILE, WRITE_FILE, LIST_FILES):
+    for tool in (READ_FILE, WRITE_FILE, LIST_FILES, GET_CONFIG):
         register(tool)
