@@ -48,7 +48,7 @@ MOST_HISTORY = 400
 MODELS_FRESH = 5.0  # seconds
 MOST_REMEMBERED = 1_000
 ANSWERED = frozenset({Ending.DONE, Ending.HANDED_OVER})
-STATES = {ending: "complete" for ending in ANSWERED} | {Ending.CANCELLED: "interrupted"}
+STATES = dict.fromkeys(ANSWERED, "complete") | {Ending.CANCELLED: "interrupted"}
 BUDGET_WAIT = 1800.0  # seconds a spent session waits for somebody to allow more (contract §4.2)
 
 

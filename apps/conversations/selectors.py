@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db.models import Count
 from django.utils import timezone
 
 from apps.conversations.errors import AttachmentNotFound, MessageNotFound, SessionNotFound
-from apps.conversations.models import Attachment, Message, Session, SessionStatus
+from apps.conversations.models import Attachment, Message, MessageRole, Session, SessionStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import timedelta
     from uuid import UUID
 
     from django.db.models import QuerySet
 
     from apps.core.actor import Actor
+
+
+SPOKEN = (MessageRole.USER, MessageRole.ASSISTANT)
 
 
 def visible(actor: Actor) -> QuerySet[Session]:
@@ -80,6 +84,19 @@ def list_messages(
     get_session(actor, session_id)
     messages = Message.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
     return messages.filter(agent_key=agent_key) if agent_key else messages
+
+
+def spoken(actor: Actor, session_id: UUID, *, limit: int) -> list[Message]:
+    """The newest `limit` messages that a person or an agent said, oldest first; SessionNotFound."""
+    rows = list_messages(actor, session_id).filter(role__in=SPOKEN)
+    return list(reversed(rows.order_by("-created_at", "-id")[:limit]))
+
+
+def counts_of(actor: Actor, sessions: Collection[UUID]) -> dict[UUID, int]:
+    """Session -> how much was said in it; those in which nothing was are left out. One query."""
+    rows = Message.objects.in_workspace(actor.workspace_id).filter(role__in=SPOKEN)
+    counted = rows.filter(session_id__in=sessions).order_by().values("session_id")
+    return dict(counted.annotate(said=Count("pk")).values_list("session_id", "said"))
 
 
 def find_message(actor: Actor, session_id: UUID, wire_id: UUID) -> Message | None:

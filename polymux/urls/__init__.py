@@ -10,11 +10,13 @@ from apps.surfaces.fallback import unknown_route
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("polymux.urls.site")),
     path("", include("polymux.urls.openai")),
-    path("", include("polymux.urls.muxi_server")),
     path("", include("polymux.urls.polpo")),
     path("", include("polymux.urls.polyant")),
     path("", include("polymux.urls.molecule")),
     path("", include("polymux.urls.muxi_formation")),
+    path(
+        "", include("polymux.urls.muxi_server")
+    ),  # its ending takes what is left of /api and /draft
     path("", include("polymux.urls.console")),
     path("admin/", admin.site.urls),
     path("", include("polymux.urls.polymux")),

@@ -24,6 +24,7 @@ KINDS = {
     "cursor": r"[\w.=-]{16,}",
     "chatcmpl": r"chatcmpl-[0-9A-Za-z]{16,}",
     "digits": r"\d+",
+    "b62": BASE62,
     "text": r"(?s:.+)",
 }
 PREFIXED = {"ws", "usr", "tok", "run", "file", "req", "agt", "step", "msg"}
