@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from apps.conversations.errors import SessionEnded
+from apps.conversations.errors import SessionEnded, SessionNotFound
 from apps.conversations.models import Session, SessionStatus
 from apps.conversations.selectors import find_by_external_key, get_session, newest_resting
-from apps.core.errors import InvalidInput
 from apps.core.ids import base62, parse_session_ref, session_wire_id, uuid7
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def place_for(
 ) -> Place:
     """The conversation to go on with, or a new one. `asked`: the header `x-session-id`.
 
-    Raises SessionNotFound, SessionEnded, InvalidInput (a session of another workspace).
+    Raises SessionNotFound (a session of another workspace, too), SessionEnded.
     """
     bare = speaks_polpo(request)
     if asked and asked != "new":
@@ -85,7 +84,7 @@ def place_for(
 def _named(actor: Actor, asked: str) -> Session:
     workspace_id, session_id = parse_session_ref(asked)
     if workspace_id not in (None, actor.workspace_id):
-        raise InvalidInput("This session belongs to another workspace.", param="x-session-id")
+        raise SessionNotFound
     session = get_session(actor, session_id)
     if session.status == SessionStatus.ENDED and session.source not in REOPENED:
         raise SessionEnded

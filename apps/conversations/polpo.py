@@ -46,7 +46,7 @@ def session_json(
 
 
 def message_json(message: Message, calls: list[dict[str, Any]] | None) -> dict[str, Any]:
-    body = {
+    body: dict[str, Any] = {
         "id": base62(message.pk),
         "role": message.role,
         "content": message.content,

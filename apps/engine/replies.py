@@ -92,7 +92,8 @@ def offered_to(choice: ModelChoice, tools: Sequence[ToolSpec]) -> Sequence[ToolS
     """
     if not getattr(choice.provider, "offer_tools", True):
         return ()
-    room, offered = choice.window // 3, []
+    room = choice.window // 3
+    offered: list[ToolSpec] = []
     for tool in tools:
         room -= tool_tokens(tool)
         if room < 0:

@@ -165,6 +165,8 @@ def actor_who_asked(workspace_id: UUID, *, user_id: UUID | None, token_id: UUID 
     ScopeInsufficient (a session's token does nothing outside its session), Forbidden, NotFound,
     WorkspaceMismatch.
     """
+    if not connection.in_atomic_block:
+        raise RuntimeError("rights are held by a transaction")
     if token_id is not None:
         caller = _caller(_one(_BY_ID_HELD, [token_id]), BEARER_KINDS | KEY_KINDS, "", "")
         refuse_session_token(caller)

@@ -36,6 +36,15 @@ REQUIRED = [
     "WS /session/{session_id}/",
     "POST /v1/chat/completions",
     "GET /v1/models",
+    "GET /chat/sessions",
+    "GET /chat/sessions/{id}/messages",
+    "PATCH /chat/sessions/{id}",
+    "DELETE /chat/sessions/{id}",
+    "POST /chat/sessions/import",
+    "GET /memory",
+    "PUT /memory",
+    "GET /memory/agent/{name}",
+    "PUT /memory/agent/{name}",
 ]
 
 

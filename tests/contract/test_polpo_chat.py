@@ -15,7 +15,10 @@ from tests.contract.test_polymux import Api
 
 pytestmark = pytest.mark.django_db
 
-SAID = [{"role": "user", "content": "Which tasks are open?"}, {"role": "assistant", "content": "Two."}]
+SAID = [
+    {"role": "user", "content": "Which tasks are open?"},
+    {"role": "assistant", "content": "Two."},
+]
 
 
 @pytest.fixture

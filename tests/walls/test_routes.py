@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 from django.db import transaction
@@ -21,6 +22,7 @@ from django.test import Client, override_settings
 
 from apps.accounts.models import AuditEntry
 from apps.events.models import Event
+from apps.surfaces import polpo
 from apps.workspaces.services import revoke_token
 from polymux import asgi
 from tests.support.cast import raise_aurora, raise_borealis
@@ -78,7 +80,8 @@ class World:
 def world(django_db_setup, django_db_blocker):
     """Aurora with its treasure, and Borealis: made once, in a transaction that is never committed."""
     generous = override_settings(RATE_READ_PER_MIN=100_000, RATE_WRITE_PER_MIN=100_000)
-    with django_db_blocker.unblock(), generous, transaction.atomic():
+    to_polpo = mock.patch.object(polpo, "PER_MINUTE", 100_000)
+    with django_db_blocker.unblock(), generous, to_polpo, transaction.atomic():
         yield _made()
         transaction.set_rollback(True)
 
@@ -113,6 +116,14 @@ BODIES: dict[str, tuple[str, bytes]] = {
     "PATCH /sessions/{session_id}": (JSON, b'{"title": "mine now"}'),
     "PATCH /workspaces/{workspace_id}": (JSON, b'{"name": "mine now"}'),
 }
+for _base in ("/api/v1", "/api/v1/projects/{project_id}"):
+    BODIES[f"PATCH {_base}/chat/sessions/{{session_id}}"] = (JSON, b'{"title": "mine now"}')
+    for _note in ("memory", "memory/system-context", "memory/agent/{agent_name}"):
+        BODIES[f"PUT {_base}/{_note}"] = (JSON, b'{"content": "mine now"}')
+    BODIES[f"POST {_base}/chat/sessions/import"] = (
+        JSON,
+        b'{"messages": [{"role": "user", "content": "mine now"}]}',
+    )
 
 CLIENT = Client(raise_request_exception=False)  # one for all: each builds the middleware anew
 

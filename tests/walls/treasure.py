@@ -16,6 +16,7 @@ from apps.conversations.services.attachments import attach_file
 from apps.conversations.services.messages import post_message
 from apps.conversations.services.sessions import create_session
 from apps.core.ids import session_wire_id, uuid7, wire_id
+from apps.formations.services import create_agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ class Treasure:
     file: UUID
     token: UUID
     user: UUID
+    agent: str
 
 
 def bury(aurora: Aurora) -> Treasure:
@@ -54,6 +56,7 @@ def bury(aurora: Aurora) -> Treasure:
         file=file.pk,
         token=aurora.ada_token_id,
         user=aurora.ada_user.pk,
+        agent=create_agent(aurora.ada, name="Digger").name,
     )
 
 
@@ -69,6 +72,7 @@ def nowhere(treasure: Treasure) -> Treasure:
         file=uuid7(),
         token=uuid7(),
         user=uuid7(),
+        agent="Nobody",
     )
 
 
@@ -80,6 +84,7 @@ KINDS: dict[str, Callable[[Treasure], str]] = {
     "file_id": lambda t: wire_id("file", t.file),
     "token_id": lambda t: wire_id("tok", t.token),
     "user_id": lambda t: wire_id("usr", t.user),
+    "agent_name": lambda t: t.agent,
     "project_id": lambda t: t.slug,
     "slug": lambda t: t.slug,
     "formation_id": lambda t: t.slug,

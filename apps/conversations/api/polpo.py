@@ -40,7 +40,9 @@ class Import(StrictSerializer):
     refuses_unknown = False
     title = serializers.CharField(max_length=200, required=False, allow_blank=True)
     agent = serializers.CharField(max_length=100, required=False, allow_blank=True)
-    messages = ImportedMessage(many=True, min_length=1, max_length=MOST_MESSAGES)
+    messages = serializers.ListField(
+        child=ImportedMessage(), min_length=1, max_length=MOST_MESSAGES
+    )
 
 
 class SessionsView(PolpoView):
