@@ -11,6 +11,8 @@ then comes after what is stored.
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -23,6 +25,8 @@ from apps.conversations.selectors import find_by_external_key, get_session, newe
 from apps.core.ids import base62, parse_session_ref, session_wire_id, uuid7
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from apps.conversations.completions import CompletionRequest
     from apps.conversations.targets import Setup
     from apps.core.actor import Actor
@@ -31,6 +35,7 @@ STATELESS = "openai"
 POLPO = "polpo"
 REOPENED = (STATELESS, POLPO)  # conversations that may be gone on with after their end
 POLPO_MODELS = frozenset({"", "polpo"})
+LONGEST_CHOICE = 60.0  # seconds; a request that died before its turn began
 STILL_WARM = timedelta(minutes=30)
 
 
@@ -76,9 +81,39 @@ def place_for(
         session = opened(actor, setup, title=title)
         session.external_key = str(session.pk) if asked else ""
         return Place(session, True)
-    if not asked and (warm := newest_resting(actor, POLPO, setup.agent.pk, within=STILL_WARM)):
+    if not asked and (warm := _join(actor, setup)):
         return Place(warm, False, joined=True, bare=True)
     return Place(opened(actor, setup, title=title, source=POLPO), True, bare=True)
+
+
+# Chosen by a request of this process whose turn has not begun: two at once would meet in one, and the
+# later one would begin anew. What another process has chosen is noticed when the turn begins.
+_chosen: dict[UUID, float] = {}
+_lock = threading.Lock()
+
+
+def _join(actor: Actor, setup: Setup) -> Session | None:
+    """The caller's newest conversation that rests, and is nobody else's now."""
+    for _ in range(4):
+        with _lock:
+            others = list(_chosen)
+        warm = newest_resting(actor, setup.agent.pk, within=STILL_WARM, but=others)
+        if warm is None:
+            return None
+        with _lock:
+            if warm.pk not in _chosen:
+                _chosen[warm.pk] = time.monotonic()
+                return warm
+    return None
+
+
+def let_go(place: Place) -> None:
+    """The turn has ended, or never begun: another request may go on with its conversation."""
+    with _lock:
+        _chosen.pop(place.session.pk, None)
+        late = time.monotonic() - LONGEST_CHOICE
+        for forgotten in [pk for pk, began in _chosen.items() if began < late]:
+            del _chosen[forgotten]
 
 
 def _named(actor: Actor, asked: str) -> Session:

@@ -26,7 +26,7 @@ from apps.conversations.chat import (
     model_of,
     models_for,
 )
-from apps.conversations.continuing import REOPENED, STATELESS, anew
+from apps.conversations.continuing import REOPENED, STATELESS, anew, let_go
 from apps.conversations.errors import SessionEnded, SessionPaused, TurnInProgress
 from apps.conversations.events import MessagePosted, SessionCreated
 from apps.conversations.history import system_message
@@ -34,7 +34,7 @@ from apps.conversations.models import Message, MessageRole, Session, SessionStat
 from apps.core.aio import db_call
 from apps.core.ids import uuid7
 from apps.core.redact import redacted
-from apps.core.rows import insert
+from apps.core.rows import execute, insert
 from apps.core.tools import ToolContext
 from apps.engine.ports import Go, Spend
 from apps.events.services import publish
@@ -67,6 +67,10 @@ if TYPE_CHECKING:
     )
     from apps.formations.models import Agent
     from apps.workspaces.preferences import Preferences
+
+
+_TAKE = """UPDATE conversations_session SET status = 'running', last_active_at = now()
+ WHERE workspace_id = %s AND id = %s AND status = 'idle' AND deleted_at IS NULL RETURNING id"""
 
 
 @dataclass(slots=True)
@@ -157,7 +161,9 @@ class InlineJournal(RunJournal):
     @transaction.atomic
     def _open_rows(self, worst: Spend) -> Go:
         turn, session = self._turn, self._turn.session
-        if not turn.is_new:
+        if turn.place.joined:
+            self._take(session)
+        elif not turn.is_new:
             self._reopen(session)  # before the budgets: sessions are locked first, everywhere
         elif session.external_key or session.source != STATELESS:  # it may be gone on with
             budgets.cap_session(turn.actor, session.pk, turn.preferences)
@@ -181,6 +187,11 @@ class InlineJournal(RunJournal):
         insert(*rows, self._run(), eventual=True)
         publish(turn.actor, *facts)
         return Go.ON
+
+    def _take(self, session: Session) -> None:
+        """A conversation that we chose runs again, if it still rests; else another one does as well."""
+        if not execute(_TAKE, [session.workspace_id, session.pk]):
+            raise TurnInProgress
 
     def _reopen(self, session: Session) -> None:
         """A known session runs again, unless it was paused, ended or deleted since it was found.
@@ -270,11 +281,15 @@ async def carry_out(
     A conversation that we chose may be taken by another request before this one begins: then this
     one opens its own.
     """
+    place = turn.place
     try:
         return await _carry(turn, live, on_news)
     except (TurnInProgress, SessionEnded, SessionPaused):
-        if not turn.place.joined:
+        if not place.joined:
             raise
+    finally:
+        if place.joined:
+            let_go(place)
     session = anew(turn.session)
     turn.place = replace(turn.place, session=session, is_new=True, joined=False)
     live.hold = replace(live.hold, session_id=session.pk)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db.models import Count
-from django.utils import timezone
 
 from apps.conversations.errors import AttachmentNotFound, MessageNotFound, SessionNotFound
 from apps.conversations.models import Attachment, Message, MessageRole, Session, SessionStatus
+from apps.core.rows import execute
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -41,17 +41,37 @@ def find_by_external_key(actor: Actor, source: str, key: str) -> Session | None:
     return visible(actor).filter(source=source, external_key=key).first()
 
 
+# By hand, as it stands before every turn of a polpo client: Django's compiler took 1.5 ms of it.
+_NEWEST = """SELECT id, user_id, token_id, agent_id, title, status, source
+  FROM conversations_session
+ WHERE workspace_id = %(workspace)s AND source = 'polpo' AND status = 'idle' AND deleted_at IS NULL
+   AND updated_at > now() - %(within)s AND agent_id = %(agent)s
+   AND CASE WHEN %(user)s::uuid IS NULL THEN token_id = %(token)s ELSE user_id = %(user)s END
+   AND id <> ALL (%(but)s)
+ ORDER BY updated_at DESC LIMIT 1"""
+
+
 def newest_resting(
-    actor: Actor, source: str, agent_id: UUID, *, within: timedelta
+    actor: Actor, agent_id: UUID, *, within: timedelta, but: Collection[UUID] = ()
 ) -> Session | None:
-    """The caller's newest idle conversation with that agent, changed `within` that time."""
-    mine = visible(actor).filter(source=source, updated_at__gt=timezone.now() - within)
-    if actor.user_id is None:
-        mine = mine.filter(token_id=actor.token_id)
-    else:
-        mine = mine.filter(user_id=actor.user_id)
-    resting = mine.filter(agent_id=agent_id, status=SessionStatus.IDLE)
-    return resting.order_by("-updated_at").first()
+    """The caller's newest idle conversation of polpo's with that agent, changed `within` that time.
+
+    `but`: not these. With the columns a turn needs.
+    """
+    if actor.session_id is not None:
+        return None
+    wanted = {
+        "workspace": actor.workspace_id,
+        "within": within,
+        "agent": agent_id,
+        "user": actor.user_id,
+        "token": actor.token_id,
+        "but": list(but),
+    }
+    for row in execute(_NEWEST, wanted):
+        columns = ("id", "user_id", "token_id", "agent_id", "title", "status", "source")
+        return Session(workspace_id=actor.workspace_id, **dict(zip(columns, row, strict=True)))
+    return None
 
 
 def list_by_change(actor: Actor) -> QuerySet[Session]:
