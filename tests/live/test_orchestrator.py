@@ -18,6 +18,7 @@ from apps.knowledge.selectors import read_memory
 from apps.knowledge.services import append_memory, write_memory
 from apps.runs.models import Run, Step
 from apps.workspaces.services import issue_token, revoke_key
+from tests.contract.golden import assert_golden
 from tests.live.conftest import attach
 from tests.support.stub_provider import Reply
 
@@ -130,10 +131,8 @@ def test_a_question_ends_the_turn_and_its_answer_is_the_next_message(client, sta
     calls = (("add_agent", {"name": "poet"}), ("ask_user", QUESTIONS))
     stack.stub.script("default", Reply(calls=calls), Reply("Oslo it is."))
     answer = ask(client)
+    assert_golden(answer, "openai/chat_question.json")
     choice = answer.json()["choices"][0]
-    assert choice["finish_reason"] == "ask_user"
-    assert choice["ask_user"] == {"questions": [{"id": "q1"} | QUESTIONS["questions"][0]]}
-    assert choice["message"]["content"] == "Which city?\n- Oslo\n- Bergen"
     assert not Agent.unscoped.filter(name="poet").exists(), "a sibling call is dropped"
     run, session = Run.unscoped.get(), Session.unscoped.get()
     assert (run.status, session.status) == ("succeeded", "idle")
@@ -381,3 +380,16 @@ def test_a_reader_starts_no_turn(stack, aurora):
         headers = {"Authorization": f"Bearer {token}"}
         with httpx.Client(base_url=stack.url, headers=headers, timeout=20) as reader:
             assert ask(reader).status_code == 403
+
+
+# --- From a page ------------------------------------------------------------------------------------------
+def test_a_page_may_name_its_conversation_and_read_its_name(client, settings):
+    page = {"Origin": settings.CORS_ALLOWED_ORIGINS[0]}
+    asks = page | {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-session-id,authorization",
+    }
+    allowed = client.request("OPTIONS", "/v1/chat/completions", headers=asks)
+    assert "x-session-id" in allowed.headers["access-control-allow-headers"]
+    answer = ask(client, headers=page)
+    assert "x-session-id" in answer.headers["access-control-expose-headers"]
