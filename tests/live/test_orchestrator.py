@@ -17,7 +17,8 @@ from apps.formations.services import create_agent
 from apps.knowledge.selectors import read_memory
 from apps.knowledge.services import append_memory, write_memory
 from apps.runs.models import Run, Step
-from apps.workspaces.services import issue_token, revoke_key
+from apps.workspaces.models import TokenKind
+from apps.workspaces.services import issue_key, issue_token, revoke_key
 from tests.contract.golden import assert_golden
 from tests.live.conftest import attach
 from tests.support.stub_provider import Reply
@@ -393,3 +394,18 @@ def test_a_page_may_name_its_conversation_and_read_its_name(client, settings):
     assert "x-session-id" in allowed.headers["access-control-allow-headers"]
     answer = ask(client, headers=page)
     assert "x-session-id" in answer.headers["access-control-expose-headers"]
+
+
+def test_a_key_of_nobody_in_particular_has_conversations_and_tools_of_its_own(
+    client, stack, aurora
+):
+    stack.stub.script("default", Reply(calls=(("save_memory", {"content": "x"}),)), Reply("Kept."))
+    used = set()
+    for name in ("one", "two"):
+        _, key = issue_key(aurora.ada, kind=TokenKind.ADMIN_KEY, name=name)
+        with httpx.Client(base_url=stack.url, headers={"Authorization": f"Bearer {key}"}) as http:
+            first, second = (ask(http).headers["x-session-id"] for _ in range(2))
+        assert first == second
+        used.add(first)
+    assert len(used) == 2
+    assert read_memory(aurora.ada) == "x"
