@@ -31,7 +31,7 @@ AGENTS = [
     "steady=stub/tokens-160@20",
     "long=stub/tokens-4000@20",
 ]
-ALL = ["imports", "restart", "turns", "tokens", "streams", "listing", "sockets", "tasks"]
+ALL = ["imports", "restart", "turns", "tokens", "streams", "listing", "sockets", "feeds", "tasks"]
 
 
 def seed(server: Server, *what: str) -> None:
@@ -53,6 +53,7 @@ def measure(name: str, server: Server, stub: Stub) -> list[Row]:
         "streams": lambda: figures.streams(server, stub),
         "listing": lambda: figures.listing(server),
         "sockets": lambda: figures.sockets(server),
+        "feeds": lambda: figures.feeds(server),
         "tasks": lambda: task_figures.tasks(server),
     }
     return uvloop.run(work[name]())
