@@ -161,7 +161,7 @@ def test_a_question_is_kept_with_its_message_as_interrupted(client, stack):
     [
         (
             "create_mission",
-            {"name": "Ship", "data": {"tasks": [{"title": "a"}]}},
+            {"name": "Ship", "data": {"tasks": [{"title": "a", "description": "b"}]}},
             "mission_preview",
         ),
         ("open_file", {"path": "a.md"}, "open_file"),
