@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from apps.core import tools
 from apps.approvals.models import Approval
 from apps.approvals.services import decide
 from apps.conversations.models import Message, Session
+from apps.core import tools
 from apps.core.actor import Actor
 from apps.formations.services import set_tool
 from apps.runs.budgets import set_budget
@@ -77,7 +77,7 @@ def test_a_completion_interrupts_the_turn_that_waits_in_its_session(stack, clien
     ]
     assert sent(stack)[1:] == [
         ("user", "What time is it?"),
-        ("assistant", waits.text),
+        ("assistant", LOOK.text),
         ("user", "Never mind."),
     ]
 
