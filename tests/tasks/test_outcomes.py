@@ -59,9 +59,7 @@ def test_a_result_that_does_not_pass_is_mended(judge, task, world, reviewer):
     assert "The third line does not rhyme." in task.description
     assert "Score: 2.5 of 5." in task.description
     assert "fix 1 of 2" in task.description
-    assert world.told("task.fix_started") == [
-        {"task_id": str(task.pk), "attempt": 1, "max_fix": 2}
-    ]
+    assert world.told("task.fix_started") == [{"task_id": str(task.pk), "attempt": 1, "max_fix": 2}]
     world.go()
     assert reviewer[-1] == (task.pk, "fix")
 
@@ -91,7 +89,9 @@ def test_one_retry_and_two_fixes_are_six_runs(judge, world):
     for _ in range(6):
         judge(task, passed=False, message="no")
     assert (task.status, task.attempts, task.retries) == ("failed", 6, 1)
-    counted = [len(world.told(f"task.{name}")) for name in ("fix_started", "retried", "retries_spent")]
+    counted = [
+        len(world.told(f"task.{name}")) for name in ("fix_started", "retried", "retries_spent")
+    ]
     assert counted == [4, 1, 1]
 
 
