@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from apps.engine import choice
 from apps.engine.ports import ToolCall
-from apps.engine.providers.scripted import Line, Scripted
+from apps.engine.providers.scripted import Line, Scripted, _replies
 
 if TYPE_CHECKING:
     from apps.engine.ports import ModelRequest
@@ -52,6 +52,8 @@ class Judge(Scripted):
         what = LOOK if "read_file" in names else names[0] if names else WORDS
         self.asked.append(what)
         lines = self._answers.get(what) or [Line(("I do not know.",))]
+        if what == LOOK:  # reviewers look side by side: each is at a place of its own
+            return lines[min(_replies(request), len(lines) - 1)]
         return lines.pop(0) if len(lines) > 1 else lines[0]
 
 
