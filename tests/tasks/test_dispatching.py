@@ -13,8 +13,14 @@ from apps.core.ids import uuid7
 from apps.formations.services import create_agent, delete_agent
 from apps.runs.models import Run
 from apps.tasks.models import Task
-from apps.tasks.services import conclude, dispatch_tasks, hold_tasks, lock_task, release_tasks
-from apps.tasks.services import dispatching
+from apps.tasks.services import (
+    conclude,
+    dispatch_tasks,
+    dispatching,
+    hold_tasks,
+    lock_task,
+    release_tasks,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -169,8 +175,9 @@ def test_the_next_task_behind_ten_thousand_of_a_busy_agent_is_found_in_time(worl
 
 
 def test_a_task_that_is_being_edited_does_not_hold_up_the_others(world, aurora):
-    from tests.support.race import race_each
     from threading import Event
+
+    from tests.support.race import race_each
 
     first, second = world.task(title="a", priority=9), world.task(title="b")
     locked, done = Event(), Event()

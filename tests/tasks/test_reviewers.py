@@ -120,7 +120,10 @@ def test_ours_are_taken_when_none_can_be_invented(world, judge):
 
 
 def test_scores_in_plain_words_are_taken(world, judge):
-    said = {"scores": [{"dimension": "correctness", "score": 4, "reasoning": "ok"}], "summary": "ok"}
+    said = {
+        "scores": [{"dimension": "correctness", "score": 4, "reasoning": "ok"}],
+        "summary": "ok",
+    }
     judge.on("submit_review", says("I will not call tools."))
     judge.on(WORDS, says(f"Here you are:\n```json\n{json.dumps(said)}\n```"))
     found = check(world)
@@ -140,7 +143,9 @@ def test_rubbish_is_no_review(world, stub):
     found = check(world)
     assert found["passed"] is False
     assert found["message"].startswith("No reviewer could judge")
-    assert len(stub.requests) == 3 * 2 * 2 * 2  # reviewers, ways to ask, tries of each, of the whole
+    assert (
+        len(stub.requests) == 3 * 2 * 2 * 2
+    )  # reviewers, ways to ask, tries of each, of the whole
 
 
 def test_one_reviewer_that_answers_is_enough(world, stub):
