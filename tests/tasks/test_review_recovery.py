@@ -36,7 +36,7 @@ def review(world, monkeypatch, tmp_path, settings):
     going = world.advance(review)
     journaled = Step.unscoped.filter(run=review, kind="work")
     wait_until(lambda: journaled.count() == 3)
-    wait_until(lambda: (files_root(world.aurora.id) / "slow").exists())
+    wait_until((files_root(world.aurora.id) / "slow").exists)
     yield review, judge
     going.cancel()
 
