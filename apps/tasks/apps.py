@@ -17,9 +17,11 @@ class TasksConfig(AppConfig):
     def ready(self) -> None:
         from apps.approvals.events import ApprovalDecided, ApprovalExpired, ApprovalWithdrawn
         from apps.approvals.services import lock_with
+        from apps.events.selectors import complete_with
         from apps.events.services import subscribe
         from apps.runs import kinds
         from apps.runs.events import RunHandedOn, ToolCalled
+        from apps.tasks import words
         from apps.tasks.reviewing import ReviewRuns
         from apps.tasks.running import TaskRuns
         from apps.tasks.services.blocking import lock_subject
@@ -31,6 +33,9 @@ class TasksConfig(AppConfig):
         kinds.register("review", ReviewRuns())
         on_review(open_assessment)
         register_tools()
+        words.register_words()
+        for fact in words.WHOLE:
+            complete_with(fact, words.complete_tasks)
         lock_with(lock_subject)
         for settled in (ApprovalDecided, ApprovalExpired, ApprovalWithdrawn):
             subscribe(settled, _settled)

@@ -23,6 +23,7 @@ ALSO_OPEN = {
     "workspaces.preferences": "the typed reading of a workspace's settings",
     "surfaces.kit": "the kit: for everybody who answers a client",
     "surfaces.openai": "errors of the chat surface are decided before a stream begins",
+    "conversations.chat": "which model and tools an agent has: every kind of run chooses alike",
     "events.frames": "token frames are ephemeral: the carrier of a turn writes them itself",
     "events.socket": "the base of every live room",
     "events.http": "the base of every streaming route",
