@@ -251,4 +251,3 @@ def test_the_whole_way_takes_no_time_of_its_own(world, judge, folder):
     task, _ = judged(world, expectations=wanted)
     assert task.status == "done"
     assert time.monotonic() - began < 2.0
-    print("seconds:", time.monotonic() - began)

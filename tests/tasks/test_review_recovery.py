@@ -71,3 +71,14 @@ def test_a_review_is_cancelled_within_a_second(world, review):
     [row] = Assessment.unscoped.all()
     assert row.passed is False
     assert world.moves()[-1] == ("review", "failed")
+
+
+def test_a_review_that_loses_every_worker_fails_its_task(world, review):
+    run, _ = review
+    Run.unscoped.filter(pk=run.pk).update(lease_until="2020-01-01T00:00Z", lost_leases=2)
+    assert sweep_leases() == 1
+    run.refresh_from_db()
+    assert (run.status, run.error_code) == ("failed", "worker_lost")
+    [row] = Assessment.unscoped.all()
+    assert "lost three times" in row.checks[0]["message"]
+    assert world.moves()[-1] == ("review", "failed")

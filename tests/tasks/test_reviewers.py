@@ -180,6 +180,16 @@ def test_a_task_cannot_speak_to_its_reviewers(world, judge):
     assert told.count("</result>") == 1
 
 
+def test_long_winded_reviewers_are_cut_short(world, judge):
+    line = submits(4, names=ONE).calls[0].arguments
+    places = [{"file": "poem.txt", "line": n, "note": "x" * 5_000} for n in range(30)]
+    scores = [line["scores"][0] | {"reasoning": "y" * 9_000, "evidence": places}]
+    judge.on("submit_review", answers("submit_review", scores=scores, summary="z" * 9_000))
+    [score] = check(world)["reviewers"][0]["scores"]
+    assert (len(score["reasoning"]), len(score["evidence"])) == (1_000, 10)
+    assert score["evidence"][0] == {"file": "poem.txt", "line": 0, "note": "x" * 1_000}
+
+
 def test_every_dimension_has_to_be_scored():
     schema = submit_tool(DEFAULT_DIMENSIONS).parameters
     line = submits(4).calls[0].arguments
