@@ -35,7 +35,6 @@ ALSO_OPEN = {
     "formations.validation": "whether a value fits a JSON schema; knows no table",
     "formations.policy": "which tools may be used without asking: a review has nobody to ask",
     "workspaces.files": "where the workspace's folder is",
-    "runs.bench": "the means of a kind of run that is no single turn",
     "runs.budgets": "reserve and settle run inside the transaction of their caller",
     "runs.holding": "the lease in hand, passed from verb to verb",
     "runs.journal": "the Journal port over a held run",
