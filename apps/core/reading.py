@@ -233,6 +233,8 @@ def as_json(value: Any) -> Any:
         return rfc3339(value)
     if isinstance(value, timedelta):
         return duration_text(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # as it was written: 60000, not 60000.0
     if isinstance(value, tuple):
         return [as_json(item) for item in value]
     if not is_dataclass(value) or isinstance(value, type):
