@@ -12,6 +12,7 @@ this machine: no other process, no network, no environment, no device that matte
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -22,6 +23,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from django.conf import settings
 
 from apps.core import seccomp
 from apps.core.folders import walk_inside
@@ -77,7 +80,9 @@ class Way:
         uid = self.uid(root)
         os.chown(root, uid, uid)
         for entry in walk_inside(root):
-            if entry.status.st_uid != uid:
+            if entry.status.st_uid == uid:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # another command removed it meanwhile
                 os.chown(entry.name, uid, uid, dir_fd=entry.parent, follow_symlinks=False)
 
     def namespaces(self) -> list[str]:
@@ -186,6 +191,8 @@ def _tree(memory: int, *, network: bool) -> Iterator[str]:
     shown = ["/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"]
     if network:
         shown += ["/etc/resolv.conf", "/etc/hosts", "/etc/ssl", "/etc/nsswitch.conf"]
+    for hidden in _ours_in_usr():
+        yield from ("--size", "4096", "--tmpfs", hidden, "--remount-ro", hidden)
     yield from ("--dir", "/etc")
     for place in map(Path, shown):
         if place.exists():
@@ -193,6 +200,13 @@ def _tree(memory: int, *, network: bool) -> Iterator[str]:
     yield from ("--proc", "/proc", "--dev", "/dev")
     for folder, size in (("/dev/shm", memory // 8), (HOME, memory // 4)):  # noqa: S108
         yield from ("--perms", "1777", "--size", str(size), "--tmpfs", folder)
+
+
+def _ours_in_usr() -> list[str]:
+    """Folders of this installation that would be seen below /usr (an image may keep it in /usr/src)."""
+    usr = Path("/usr").resolve()
+    places = (Path(place).resolve() for place in (settings.DATA_DIR, settings.BASE_DIR))
+    return sorted(str(place) for place in places if usr in place.parents and place.is_dir())
 
 
 def _passwd(uid: int) -> str:

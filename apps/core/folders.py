@@ -72,6 +72,10 @@ def _walk(
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             continue
+        except OSError:  # the folder can be listed and not entered
+            if closed is not None:
+                closed(above + name)
+            continue
         entry = Entry(above + name, name, folder, status)
         yield entry
         if entry.is_folder:

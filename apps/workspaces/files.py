@@ -22,6 +22,7 @@ from apps.core.folders import Use, measure, walk_inside
 from apps.core.paths import (
     Listed,
     PathRefused,
+    check_name,
     list_inside,
     open_folder_inside,
     open_inside,
@@ -239,6 +240,10 @@ def is_secret(name: str) -> bool:
 
 
 def _is_listed(name: str) -> bool:
+    try:
+        check_name(name)
+    except PathRefused:  # a command may give names that no path of ours can say
+        return False
     hidden = name.startswith(".") and name not in SHOWN_DOT_NAMES
     return not hidden and not is_secret(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -272,6 +273,14 @@ def test_hidden_folders_are_not_listed_but_found_by_their_name(api, folder):
     assert names == [".agent", "src", "sub", "README.md", "logo.png", "noend"]
     assert api.get("read", path=".git/HEAD").getvalue() == b"ref"
     assert api.get("list", path=".ssh").status_code == 404
+
+
+def test_names_that_no_path_can_say_are_left_out(api, folder):
+    for name in (b"\xff.txt", b"a\nb", b"a\\b"):
+        Path(os.fsdecode(bytes(folder) + b"/" + name)).touch()
+    names = [entry["name"] for entry in api.get("list").json()["data"]["entries"]]
+    assert names == [".agent", "src", "sub", "README.md", "logo.png", "noend"]
+    assert api.get("search", q="").status_code == 200
 
 
 # --- What the SDK calls besides ---------------------------------------------------------------

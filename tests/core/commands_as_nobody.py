@@ -20,7 +20,7 @@ def main() -> None:
     sys.path.insert(0, sys.argv[1])
     from django.conf import settings
 
-    settings.configure(COMMANDS="sandboxed")
+    settings.configure(COMMANDS="sandboxed", DATA_DIR="/var/tmp", BASE_DIR="/var/tmp")
     from apps.core import sandbox
     from apps.core.confinement import can_confine
 

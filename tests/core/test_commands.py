@@ -97,7 +97,7 @@ def test_the_setting_knows_three_words(monkeypatch):
 @pytest.mark.parametrize(
     "command", ["", [], [""], "a\0b", ["echo", "\0"], "x" * 200_000], ids=lambda c: repr(c)[:12]
 )
-def test_what_is_no_command_is_refused(tmp_path, command):
+def test_what_is_no_command_is_refused(tmp_path, sandboxed, command):
     if command == "":
         assert run(tmp_path, command).passed, "an empty line does nothing"
         return
@@ -116,6 +116,13 @@ def test_a_wrong_folder_to_begin_in_is_refused(tmp_path, sandboxed, cwd):
 def test_a_program_that_is_not_there_is_a_result(tmp_path, sandboxed):
     result = run(tmp_path, ["no-such-program"])
     assert (result.exit_code, "no-such-program" in result.stderr) == (127, True)
+
+
+def test_an_installation_below_usr_is_hidden(tmp_path, sandboxed, settings):
+    assert run(tmp_path, "ls -A /usr/share | wc -l").stdout != "0\n", "control"
+    settings.DATA_DIR = Path("/usr/share")
+    assert run(tmp_path, "ls -A /usr/share | wc -l").stdout == "0\n"
+    assert not run(tmp_path, "touch /usr/share/x").passed
 
 
 def test_a_sandbox_that_breaks_is_no_result_of_the_command(tmp_path, sandboxed, monkeypatch):
@@ -191,7 +198,7 @@ def test_a_server_that_is_killed_takes_its_commands_with_it(tmp_path, sandboxed)
         from pathlib import Path
         sys.path.insert(0, {str(ROOT)!r})
         from django.conf import settings
-        settings.configure(COMMANDS="sandboxed")
+        settings.configure(COMMANDS="sandboxed", DATA_DIR="/var/tmp", BASE_DIR="/var/tmp")
         from apps.core.sandbox import run_command
         asyncio.run(run_command(Path({str(tmp_path)!r}), "setsid sleep {number}", seconds=60))
     """

@@ -123,6 +123,8 @@ def test_it_inherits_no_descriptor_of_ours(run, house):
         shown = run("ls -l /proc/self/fd /proc/1/fd 2>/dev/null").stdout
     assert "secret" not in shown
     assert "memfd" not in shown
+    # The fourth is the folder that `ls` looks at.
+    assert run(["ls", "/proc/self/fd"]).stdout.split() == ["0", "1", "2", "3"]
 
 
 def test_it_has_no_power_and_gains_none(run):
@@ -132,6 +134,11 @@ def test_it_has_no_power_and_gains_none(run):
     assert (lines["NoNewPrivs"], lines["Seccomp"]) == ("1", "2")
     assert "0" not in lines["Uid"].split()
     assert run("cp /usr/bin/id mine && chmod u+s mine && ./mine -u").stdout.strip() != "0"
+
+
+def test_odd_names_and_vanishing_files_disturb_nobody(run):
+    assert run("touch $'\\xff' $'a\\nb' 'a\\b'; mkdir -p x/y; mkfifo pipe; ln -s /etc link").passed
+    assert run("rm -r ./*; ls -A | wc -l").stdout == "0\n"
 
 
 @pytest.mark.parametrize(
@@ -229,9 +236,11 @@ def test_a_file_without_a_name_takes_the_disk_no_less(run, house):
 
 
 def test_a_folder_closed_to_us_is_no_place_to_hide_in(run, house):
-    result = run("mkdir a; head -c 3000000 /dev/zero > a/big; chmod 0 a; sleep 1", disk=MIB)
-    (house / "files" / "a").chmod(0o700)
-    assert result.killed_for == "disk"
+    for mode in ("0", "600"):
+        result = run(f"mkdir a; head -c 3M /dev/zero > a/big; chmod {mode} a; sleep 1", disk=MIB)
+        (house / "files" / "a").chmod(0o700)
+        assert result.killed_for == "disk"
+        assert run("rm -r a", disk=MIB).passed
 
 
 def test_memory_of_one_process_and_of_all_together_has_its_bound(run):

@@ -11,7 +11,7 @@ VAGUE = re.compile(r"^_?(process|do|perform)_(data|it|stuff|request|item|thing)s
 VERBLESS = re.compile(r"^_?(process|handle)(_|$)")
 # Names given to us by a base class or protocol.
 GIVEN = {"process_request", "process_response", "process_view", "process_exception"}
-GIVEN |= {"handle", "handle_exception", "handle_async_request", "_handle"}
+GIVEN |= {"process_exited", "handle", "handle_exception", "handle_async_request", "_handle"}
 GIVEN |= {"handle_starttag", "handle_endtag", "handle_data"}
 
 MIGRATION = re.compile(r"^\d{4}_[a-z][a-z0-9_]+\.py$")

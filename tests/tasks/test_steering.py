@@ -120,7 +120,7 @@ def test_a_killed_task_asks_nothing_any_more(world, register):
     assert Run.unscoped.get().status == "cancelled"
 
 
-def test_killing_a_finished_task_leaves_it_as_it_is(world):
+def test_a_finished_task_stays_as_it_is(world):
     task = world.task()
     world.go()
     assert kill_task(world.aurora.ada, task.pk).status == "done"
