@@ -7,10 +7,10 @@ results as the wire does. Unknown keys are refused: a misspelt `treshold` would 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from apps.core.reading import Fields, Problems
+from apps.core.reading import ALWAYS, Fields, Problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +45,7 @@ class FilesExpectation:
 
     paths: tuple[str, ...]
     confidence: str = "estimated"
-    type: str = "file_exists"
+    type: str = field(default="file_exists", metadata=ALWAYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class ReviewExpectation:
     dimensions: tuple[Dimension, ...] = ()
     threshold: float = DEFAULT_THRESHOLD
     confidence: str = "firm"
-    type: str = "llm_review"
+    type: str = field(default="llm_review", metadata=ALWAYS)
 
 
 Expectation = CommandExpectation | FilesExpectation | ReviewExpectation

@@ -89,7 +89,7 @@ def put_document(mission: Mission, document: MissionDocument) -> None:
 
     An end and notifications it is silent about stay: they may have been set beside it.
     """
-    mission.document = as_json(document)
+    mission.document = as_json(document, sparse=True)  # as it was written
     mission.deadline = document.deadline
     mission.quality_threshold = document.quality_threshold
     mission.end_date = document.end_date or mission.end_date
