@@ -52,7 +52,8 @@ def test_a_completion_whose_server_died_is_marked_interrupted(serve, talk_to, st
     stub.script("default", Reply(("word ",) * 400, rate=20))
     first = serve()
     talk = talk_to(first)
-    body = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
+    hello = [{"role": "user", "content": "Hello"}]
+    body = {"model": "default", "messages": hello, "stream": True}
 
     def stream() -> None:
         try:

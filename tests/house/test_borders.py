@@ -21,6 +21,7 @@ ALSO_OPEN = {
     "workspaces.operating": "the same, for commands inside one workspace",
     "workspaces.credentials": "from a credential to an actor: what every surface proves with",
     "workspaces.preferences": "the typed reading of a workspace's settings",
+    "workspaces.asking": "a tool that acts as the person who asked",
     "surfaces.kit": "the kit: for everybody who answers a client",
     "surfaces.openai": "errors of the chat surface are decided before a stream begins",
     "conversations.chat": "which model and tools an agent has: every kind of run chooses alike",
