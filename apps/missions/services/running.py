@@ -51,9 +51,13 @@ def execute_mission(actor: Actor, mission_id: UUID) -> tuple[list[Task], str]:
         if mission.status not in EXECUTABLE:
             raise MissionStateForbids(f"A mission that is {mission.status} cannot be executed.")
         tasks, facts = begin(actor, mission)
-        for start in range(0, len(facts), MOST_FACTS):
-            publish(actor, *facts[start : start + MOST_FACTS])
+        _publish(actor, facts)
     return tasks, mission.group
+
+
+def _publish(actor: Actor, facts: list[Fact]) -> None:
+    for start in range(0, len(facts), MOST_FACTS):
+        publish(actor, *facts[start : start + MOST_FACTS])
 
 
 def begin(actor: Actor, mission: Mission) -> tuple[list[Task], list[Fact]]:
@@ -135,7 +139,7 @@ def _task(actor: Actor, mission: Mission, entry: TaskSpec, default: str) -> Task
         "retry_policy": as_json(entry.retry_policy),
         "notifications": entry.notifications,
         "side_effects": entry.side_effects,
-        "max_duration": entry.max_duration,
+        "max_duration": None if entry.max_duration is None else int(entry.max_duration),
         "max_retries": entry.max_retries,
         "priority": entry.priority,
         "deadline": entry.deadline,
@@ -206,7 +210,7 @@ def resume_mission(
     resumed = MissionResumed(
         mission_id=mission.pk, mission_name=mission.name, retried=retried, pending=pending
     )
-    publish(actor, *facts[: MOST_FACTS - 1], resumed)
+    _publish(actor, [*facts, resumed])
     return retried, pending
 
 
