@@ -274,6 +274,8 @@ MAX_CONCURRENT_RUNS = env.number("POLYMUX_MAX_CONCURRENT_RUNS", 500, low=1)
 # --- Commands -----------------------------------------------------------------------------------
 # Commands of agents and checks: in bubblewrap's sandbox, not at all, or with this server's own rights.
 COMMANDS = env.choice("POLYMUX_COMMANDS", "sandboxed", "off", "unconfined")
+# Seconds one check of a task's result may take: a test, a script, the command of a metric.
+CHECK_SECONDS = env.number("POLYMUX_CHECK_SECONDS", 120, low=1, high=3600)
 
 # --- Models -------------------------------------------------------------------------------------
 DEFAULT_MODEL = env.text("POLYMUX_MODEL")  # `openai/gpt-4.1`, `ollama/llama3.2`, `local/smollm2`

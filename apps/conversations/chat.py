@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.utils import timezone
 
 from apps.approvals.models import ApprovalKind
@@ -22,8 +19,8 @@ from apps.core.aio import db_call
 from apps.core.ids import uuid7
 from apps.core.rows import execute, insert
 from apps.core.tools import ToolContext
-from apps.engine.choice import default_choice, resolve
-from apps.engine.ports import Ending, Limits, ModelChoice, Outcome, Sampling, ToolCall, ToolResult
+from apps.engine.chosen import models_for
+from apps.engine.ports import Ending, Limits, Outcome, Sampling, ToolCall, ToolResult
 from apps.events import frames
 from apps.formations.errors import AgentNotFound
 from apps.formations.selectors import get_agent
@@ -45,8 +42,6 @@ AGENT_KEY = "orchestrator"
 RESTING = (SessionStatus.WAITING, SessionStatus.PAUSED)
 _LOCK = "SELECT 1 FROM conversations_session WHERE workspace_id = %s AND id = %s FOR UPDATE"
 MOST_HISTORY = 400
-MODELS_FRESH = 5.0  # seconds
-MOST_REMEMBERED = 1_000
 BUDGET_WAIT = 1800.0  # seconds a spent session waits for somebody to allow more (contract §4.2)
 
 
@@ -200,33 +195,6 @@ def limits_of(agent: Agent | None, prefs: Preferences) -> Limits:
     """A turn's steps: each model call, and room for the tools it asks for."""
     calls = min(agent.max_turns if agent else prefs.max_turn_steps, prefs.max_turn_steps)
     return Limits(steps=calls * 5)
-
-
-_models: dict[tuple[Any, ...], tuple[float, list[ModelChoice]]] = {}
-
-
-async def models_for(ref: str, fallback: str) -> list[ModelChoice]:
-    """The chosen model, then its fallback; remembered for a few seconds.
-
-    Finding them may ask the host's providers, so it happens off the loop; going there and back costs
-    a turn more than all the rest of its planning.
-    """
-    key = (ref, fallback, settings.DEFAULT_MODEL, *settings.MODEL_ENDPOINTS)
-    known = _models.get(key)
-    if known and time.monotonic() - known[0] < MODELS_FRESH:
-        return known[1]
-    found = await asyncio.to_thread(_choose_models, ref, fallback)
-    if len(_models) >= MOST_REMEMBERED:
-        _models.clear()
-    _models[key] = (time.monotonic(), found)
-    return found
-
-
-def _choose_models(ref: str, fallback: str) -> list[ModelChoice]:
-    models = [resolve(ref) if ref else default_choice()]
-    if fallback and fallback != models[0].ref:
-        models.append(resolve(fallback))
-    return models
 
 
 def _keep_reply(hold: Hold, outcome: Outcome, status: str) -> list[Fact]:

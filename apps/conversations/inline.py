@@ -24,7 +24,6 @@ from apps.conversations.chat import (
     fallback_of,
     limits_of,
     model_of,
-    models_for,
     sampling_for,
 )
 from apps.conversations.errors import SessionEnded, SessionPaused, TurnInProgress
@@ -37,6 +36,7 @@ from apps.core.aio import db_call
 from apps.core.ids import uuid7
 from apps.core.rows import insert
 from apps.core.tools import ToolContext
+from apps.engine.chosen import models_for
 from apps.engine.ports import Go, Spend
 from apps.events.services import publish
 from apps.formations.toolbox import WorkspaceToolBox

@@ -21,7 +21,7 @@ from django.db import connections
 from apps.core.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,3 +100,14 @@ def _one_less(_: Future[Any]) -> None:
     global _calls  # noqa: PLW0603
     with _lock:
         _calls -= 1
+
+
+async def together(*works: Awaitable[T]) -> list[T]:
+    """Do all of them side by side. The first that raises ends the others, and is raised."""
+    doing = [asyncio.ensure_future(work) for work in works]
+    try:
+        return list(await asyncio.gather(*doing))
+    finally:
+        for task in doing:
+            task.cancel()
+        await asyncio.gather(*doing, return_exceptions=True)

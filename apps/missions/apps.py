@@ -15,14 +15,20 @@ class MissionsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.events.services import subscribe
+        from apps.missions.narrating import narrate
         from apps.missions.scheduled import ScheduledMissions
+        from apps.missions.services.deadlocks import WORK, Deadlocks
         from apps.missions.words import register_words
         from apps.tasks.events import TaskMoved, TaskRemoved
+        from apps.tasks.prompt import describe_missions_with
+        from apps.tasks.reviewing import on_work
         from apps.tasks.schedules import on_due
 
         subscribe(TaskMoved, _look_again)
         subscribe(TaskRemoved, _look_again)
+        describe_missions_with(narrate)
         on_due("mission", ScheduledMissions())
+        on_work(WORK, Deadlocks())
         register_words()
 
 

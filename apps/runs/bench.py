@@ -253,8 +253,9 @@ class _TurnJournal:
             steps = self._bench.steps_of(self._key)
             if sum(step.kind == StepKind.MODEL for step in steps) >= self._replies:
                 return Go.BUDGET
-        go, self._kept = await self._bench.write(self._bench.ledger.promise, worst)
-        return go
+        said: tuple[Go, Spend] = await self._bench.write(self._bench.ledger.promise, worst)
+        self._kept = said[1]
+        return said[0]
 
     async def record(self, step: StepRecord, outcome: Outcome | None = None) -> None:
         kept, self._kept = self._kept, Spend()

@@ -22,11 +22,16 @@ class TasksConfig(AppConfig):
         from apps.runs import kinds
         from apps.runs.events import RunHandedOn, ToolCalled
         from apps.tasks import words
+        from apps.tasks.reviewing import ReviewRuns
         from apps.tasks.running import TaskRuns
         from apps.tasks.services.blocking import lock_subject
+        from apps.tasks.services.judging import open_assessment
+        from apps.tasks.services.reviewing import on_review
         from apps.tasks.tools import register_tools
 
         kinds.register("task", TaskRuns())
+        kinds.register("review", ReviewRuns())
+        on_review(open_assessment)
         register_tools()
         words.register_words()
         for fact in words.WHOLE:

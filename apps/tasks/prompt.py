@@ -83,9 +83,7 @@ def messages_for(
 
 # --- Who you are ----------------------------------------------------------------------------------
 def system_prompt(agent: Agent, preferences: Preferences) -> str:
-    identity: Mapping[str, Any] = getattr(agent, "identity", None) or {}
-    superior = getattr(agent, "reports_to", "")
-    skills = getattr(agent, "skills", None) or []
+    identity: Mapping[str, Any] = agent.identity or {}
     parts = [
         preferences.instructions,
         BASE,
@@ -93,9 +91,9 @@ def system_prompt(agent: Agent, preferences: Preferences) -> str:
         _listed("You are responsible for:", map(_duty, identity.get("responsibilities") or ())),
         _said("Your tone", identity.get("tone")),
         _said("Your personality", identity.get("personality")),
-        f"You report to {superior}." if superior else "",
+        f"You report to {agent.reports_to}." if agent.reports_to else "",
         agent.system_prompt,
-        _listed("Your skills:", map(str, skills)),
+        _listed("Your skills:", map(str, agent.skills or ())),
         GUIDANCE,
     ]
     return "\n\n".join(part.strip() for part in parts if part and part.strip())
@@ -148,14 +146,18 @@ def _criterion(expectation: Mapping[str, Any]) -> str:
         return f"This ends with exit code 0: {expectation.get('command', '')}"
     names = [str(item.get("name", "")) for item in expectation.get("dimensions") or ()]
     judged = expectation.get("criteria") or f"quality in {', '.join(names)}"
-    return f"Reviewers score it {expectation.get('threshold', 3)} of 5 or better: {judged}"
+    return f"Reviewers score it {_number(expectation.get('threshold', 3))} of 5 or better: {judged}"
 
 
 def _measure(metric: Mapping[str, Any]) -> str:
     return (
         f"{metric.get('name', 'metric')}: the number printed by `{metric.get('command', '')}` is at "
-        f"least {metric.get('threshold', 0)}"
+        f"least {_number(metric.get('threshold', 0))}"
     )
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _outcome(wanted: Mapping[str, Any]) -> str:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from apps.conversations.chat import allowed_tools, fallback_of, model_of, models_for
+from apps.conversations.chat import allowed_tools, fallback_of, model_of
 from apps.core.actor import Actor
 from apps.core.aio import db_call
 from apps.core.tools import ToolContext
+from apps.engine.chosen import models_for
 from apps.engine.ports import Ending, Limits, Outcome, Sampling
 from apps.events.services import publish
 from apps.formations.errors import AgentNotFound

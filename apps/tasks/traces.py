@@ -1,4 +1,4 @@
-"""What the journal of an attempt tells: its last words, the call it hangs in, what it touched."""
+"""What the journal of an attempt tells: its last words, and the call it hangs in."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-# Tools that change files of the workspace folder; a question asked after that is no mere question.
-FILE_TOOLS = frozenset({"write", "edit", "multi_edit", "http_download", "delete", "move"})
 LONGEST_ARGUMENTS = 500  # characters shown
 
 
@@ -53,9 +51,3 @@ def _first_open(reply: Step, answered: set[str]) -> dict[str, Any] | None:
 
 def _shown(call: dict[str, Any]) -> str:
     return json.dumps(call.get("arguments") or {}, ensure_ascii=False)[:LONGEST_ARGUMENTS]
-
-
-def tools_used(workspace_id: UUID, run_id: UUID) -> list[str]:
-    """The names of the tools called, in order; at most 1,000."""
-    used = _steps(workspace_id, run_id).filter(kind=StepKind.TOOL)
-    return list(used.order_by("index").values_list("name", flat=True)[:1000])

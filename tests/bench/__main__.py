@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 AGENTS = ["burst=stub/tokens-1000", "paced=stub/tokens-1000@200", "steady=stub/tokens-160@20"]
-ALL = ["imports", "restart", "turns", "tokens", "streams", "listing", "sockets"]
+ALL = ["imports", "restart", "turns", "tokens", "streams", "listing", "sockets", "feeds"]
 
 
 def seed(server: Server, *what: str) -> None:
@@ -47,6 +47,7 @@ def measure(name: str, server: Server, stub: Stub) -> list[Row]:
         "streams": lambda: figures.streams(server, stub),
         "listing": lambda: figures.listing(server),
         "sockets": lambda: figures.sockets(server),
+        "feeds": lambda: figures.feeds(server),
     }
     return uvloop.run(work[name]())
 

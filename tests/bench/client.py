@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 END_OF_CHUNKS = b"0\r\n\r\n"
+EVENT_ID = re.compile(rb"(?:^|\n)id: (\d+)\n")
 TOKEN = re.compile(rb'"content": ?"[^"]')  # not the empty text beside the role
 
 
@@ -137,6 +138,50 @@ class Socket(asyncio.Protocol):
             del buffer[: start + size]
 
 
+class Feed(asyncio.Protocol):
+    """A stream of server-sent events that only listens: (id, seconds) of each, in order."""
+
+    def __init__(self, host: str, path: str, token: str) -> None:
+        self._hello = (
+            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n"
+            f"Authorization: Bearer {token}\r\n\r\n"
+        ).encode()
+        self._buffer = bytearray()
+        self._open = False
+        self.heard: list[tuple[int, float]] = []
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self._transport.write(self._hello)
+
+    def close(self) -> None:
+        if self._transport:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        moment = time.perf_counter()
+        self._buffer += data
+        if not self._open:
+            self._read_head()
+        while self._open and (end := self._buffer.find(b"\n\n")) >= 0:
+            if found := EVENT_ID.search(self._buffer, 0, end + 1):
+                self.heard.append((int(found[1]), moment))
+            del self._buffer[: end + 2]
+
+    def _read_head(self) -> None:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        if not self._buffer.startswith(b"HTTP/1.1 200"):
+            self.opened.set_exception(RuntimeError(bytes(self._buffer[:300]).decode()))
+            return
+        del self._buffer[: end + 4]
+        self._open = True
+        self.opened.set_result(None)
+
+
 async def connect(port: int, token: str = "none") -> Http:
     loop = asyncio.get_running_loop()
     host = f"127.0.0.1:{port}"
@@ -148,5 +193,13 @@ async def listen(port: int, path: str, token: str) -> Socket:
     loop = asyncio.get_running_loop()
     host = f"127.0.0.1:{port}"
     _, protocol = await loop.create_connection(lambda: Socket(host, path, token), "127.0.0.1", port)
+    await protocol.opened
+    return protocol
+
+
+async def subscribe(port: int, path: str, token: str) -> Feed:
+    loop = asyncio.get_running_loop()
+    host = f"127.0.0.1:{port}"
+    _, protocol = await loop.create_connection(lambda: Feed(host, path, token), "127.0.0.1", port)
     await protocol.opened
     return protocol

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.bench.client import Http, Socket, connect, listen
+from tests.bench.client import Feed, Http, Socket, connect, listen, subscribe
 from tests.bench.report import Row, middle, percentile
 from tests.bench.server import ROOT
 
@@ -352,3 +352,74 @@ async def _until_the_reply(watchers: list[Socket], patience: float = 30.0) -> fl
         await asyncio.sleep(0.02)
         waiting = [watcher for watcher in waiting if not _ended(watcher)]
     return time.perf_counter() - begun
+
+
+# --- Events -----------------------------------------------------------------------------------
+KEY_OPENS = 150  # streams a key may open at once; its window is 200 requests a minute
+
+
+async def feeds(server: Server, count: int = 500, rounds: int = 100) -> list[Row]:
+    """From the request that makes an event to each of its subscribers, one event at a time.
+
+    An event's figure is the p99 of its own subscribers; the row gives the middle of all events and,
+    beside it, the p99 of all waits, in which the neighbours on this machine have their part.
+    """
+    client = await connect(server.port, server.token)
+    place = await _workspace(client)
+    alone = [await _event(client, place, []) for _ in range(rounds)]
+    watchers = await _subscribe(server, client, place, count)
+    await _event(client, place, watchers)  # warm
+    before = server.cpu()
+    waits: list[list[float]] = []
+    for _ in range(rounds):
+        moment = time.perf_counter()
+        await _event(client, place, watchers)
+        waits.append([watcher.heard[-1][1] - moment for watcher in watchers])
+        await asyncio.sleep(0.05)
+    cost = (server.cpu() - before) * 1000 / rounds
+    right = len({tuple(number for number, _ in watcher.heard) for watcher in watchers}) == 1
+    for watcher in watchers:
+        watcher.close()
+    each = middle([percentile(found, 99) for found in waits]) * 1000
+    every = percentile([wait for found in waits for wait in found], 99) * 1000
+    floor = middle(alone) * 1000
+    return [
+        Row(
+            f"SSE: 1 event to {count} subscribers, p99",
+            f"{each:.0f} ms (of all events {every:.0f} ms, {cost:.0f} ms CPU an event)",
+            "<= 100 ms, all, in order",
+            each <= 100 and right,
+            f"the request alone {floor:.0f} ms",
+            each / floor,
+        )
+    ]
+
+
+async def _subscribe(server: Server, client: Http, place: str, count: int) -> list[Feed]:
+    keys = [await _key(client, place) for _ in range(-(-count // KEY_OPENS))]
+    path = "/api/v1/events?filter=session:*"
+    return [
+        await subscribe(server.port, path, keys[number // KEY_OPENS]) for number in range(count)
+    ]
+
+
+async def _key(client: Http, place: str) -> str:
+    made = {"name": "feeds", "scope": "read", "workspace": place}
+    status, body = await client.ask("POST", "/tokens", made)
+    if status != 201:
+        raise RuntimeError(f"{status}: {body[:300]!r}")
+    return str(json.loads(body)["token"])
+
+
+async def _event(client: Http, place: str, watchers: list[Feed]) -> float:
+    """Open a session and wait until everybody has heard of it; seconds to the answer."""
+    known = [len(watcher.heard) for watcher in watchers]
+    moment = time.perf_counter()
+    status, body = await client.ask("POST", f"/workspaces/{place}/sessions", {})
+    answered = time.perf_counter() - moment
+    assert status == 201, body
+    while not all(len(w.heard) > before for w, before in zip(watchers, known, strict=True)):
+        if time.perf_counter() - moment > 10:
+            raise RuntimeError("not everybody heard")
+        await asyncio.sleep(0.01)
+    return answered

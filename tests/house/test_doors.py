@@ -35,6 +35,11 @@ WITHOUT_ACTOR = {
     "apps.runs.services.sweep_leases": "sweeper",
     "apps.runs.services.hand_back": "a worker, for the runs it holds",
     "apps.runs.services.wake_queued": "sweeper",
+    "apps.tasks.services.attempts.lock_attempt": "a worker, for the run it holds",
+    "apps.tasks.services.attempts.result_of": "pure: a run's end as a task's result",
+    "apps.tasks.services.blocking.lock_subject": "called before a request is decided, by who decides",
+    "apps.tasks.services.reviewing.on_review": "registers at start who reviews results",
+    "apps.tasks.services.steering.fresh_start": "pure: what a task begun anew forgets",
     "apps.workspaces.selectors.token_limits": "before the actor is known: the door counts first",
 }
 # The console's figures are about all workspaces; its pages stand behind the operators' login.

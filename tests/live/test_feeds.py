@@ -11,6 +11,7 @@ import pytest
 
 from apps.core.aio import db_call
 from apps.events import hub as hubs
+from apps.events import log
 from apps.events.models import Event
 from apps.surfaces import polpo
 from apps.workspaces.services import revoke_token
@@ -93,6 +94,21 @@ async def test_a_reader_resumes_by_header_or_query_and_the_header_wins(open_feed
     assert await both.texts(1) == ["f"]
     await note_soon(aurora.ada, "g")
     assert await both.texts(1) == ["g"], "resuming goes over into being live"
+
+
+async def test_a_fact_is_completed_by_the_app_that_owns_the_row(open_feed, aurora, monkeypatch):
+    """Live and in a replay; one call a batch."""
+
+    def whole(workspace_id, rows):
+        for row in rows:
+            row.payload["text"] += f" of {len(rows)}"
+
+    monkeypatch.setattr(log, "_completers", {Noted.name: [whole]})
+    feed = await open_feed(SCOPED)
+    last = await note_soon(aurora.ada, "one", "two")
+    assert await feed.texts(2) == ["one of 2", "two of 2"]
+    again = await open_feed(SCOPED, **{"Last-Event-ID": str(last - 2)})
+    assert [text[:3] for text in await again.texts(2)] == ["one", "two"]
 
 
 @pytest.mark.parametrize("query", ["", "?lastEventId=", "?lastEventId=no-id"])

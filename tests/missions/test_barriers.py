@@ -117,6 +117,7 @@ def test_a_gate_that_passes_lets_go(world, gated):
 
 
 def test_a_gate_that_fails_is_told_once_and_fails_what_waits(world, gated):
+    world.prefer(max_resolution_attempts=0)
     world.script(says(fault=Fault.AUTH))
     world.execute(gated)
     world.go()

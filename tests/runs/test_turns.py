@@ -194,7 +194,7 @@ def test_one_broken_run_does_not_stop_the_sweep(aurora, session):
     Run.unscoped.update(lease_until=timezone.now() - timedelta(seconds=1))
     Run.unscoped.create(
         workspace_id=aurora.id,
-        kind="task",
+        kind="schedule",  # a kind that nobody carries
         status="running",
         lease_until=late,
         lost_leases=2,

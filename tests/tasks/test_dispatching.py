@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import time
+from threading import Event
 
 import pytest
 from django.db import connection, transaction
 
 from apps.core.actor import Actor, Scope
 from apps.core.errors import ScopeInsufficient
-from apps.core.ids import uuid7
-from apps.formations.services import create_agent, delete_agent
+from apps.formations.services import create_agent, delete_agent, update_agent
 from apps.runs.models import Run
+from apps.tasks.jobs import dispatch
 from apps.tasks.models import Task
 from apps.tasks.services import (
-    conclude,
     dispatch_tasks,
     dispatching,
     hold_tasks,
     lock_task,
     release_tasks,
 )
+from tests.support.race import race_each
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,14 +56,9 @@ def test_without_a_cap_of_its_own_a_workspace_has_the_workers(world, settings):
     assert dispatch_tasks(world.engine) == 3
 
 
-def test_an_agent_at_its_cap_lets_others_pass(world, monkeypatch):
+def test_an_agent_at_its_cap_lets_others_pass(world):
     create_agent(world.aurora.ada, name="Editor", model=world.agent.model)
-    caps = {"writer": 1}
-    monkeypatch.setattr(
-        dispatching,
-        "_is_full",
-        lambda agent, busy: 0 < caps.get(agent.name.lower(), 0) <= busy.get(agent.name.lower(), 0),
-    )
+    update_agent(world.aurora.ada, world.agent.pk, max_concurrency=1)
     for title, agent in (("a", "writer"), ("b", "writer"), ("c", "editor"), ("d", "Writer")):
         world.task(title=title, assign_to=agent)
     assert dispatch_tasks(world.engine) == 2
@@ -154,7 +150,7 @@ def many_ready(world, count, agent="writer"):
 
 def test_the_next_of_ten_thousand_is_found_by_the_index(world):
     many_ready(world, 10_000)
-    values = [world.aurora.id, [], 1, world.aurora.id]
+    values = [world.aurora.id, [], 21, world.aurora.id, 1]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + dispatching._NEXT, values)
         plan = str(cursor.fetchone()[0])
@@ -175,10 +171,7 @@ def test_the_next_task_behind_ten_thousand_of_a_busy_agent_is_found_in_time(worl
 
 
 def test_a_task_that_is_being_edited_does_not_hold_up_the_others(world, aurora):
-    from threading import Event
-
-    from tests.support.race import race_each
-
+    world.prefer(max_concurrency=1)
     first, second = world.task(title="a", priority=9), world.task(title="b")
     locked, done = Event(), Event()
 
@@ -202,14 +195,8 @@ def test_a_task_that_is_being_edited_does_not_hold_up_the_others(world, aurora):
     assert (first.status, second.status) == ("pending", "in_progress")
 
 
-def test_a_task_nobody_knows_has_no_dispatcher(world):
-    """The door of the job: a workspace without tasks, or none at all, is nothing to complain of."""
-    from apps.tasks.jobs import dispatch
-
-    assert dispatch(workspace_id=str(world.aurora.id)) is None
+def test_the_door_of_the_job_takes_arguments_of_later_versions(world):
     task = world.task()
-    dispatch(workspace_id=str(world.aurora.id), further="argument of a later version")
+    dispatch(workspace_id=str(world.aurora.id), further="argument")
     task.refresh_from_db()
     assert task.status == "in_progress"
-    assert conclude(world.engine, task, passed=True) == []  # it is not in review
-    assert uuid7() != task.pk

@@ -135,14 +135,7 @@ def test_a_changed_verdict_changes_only_the_status(judge, task, world, before, p
 
 
 # --- Escalation -----------------------------------------------------------------------------------
-POLICY = {"escalateAfter": 2, "fallbackAgent": "chief", "escalateModel": "scripted/echo"}
-
-
-def failing(world, **fields):
-    """A task whose two attempts fail for good reason."""
-    create_agent(world.aurora.ada, name="chief", model=world.agent.model)
-    update_agent(world.aurora.ada, world.agent.pk, model="openai-is-not/here")
-    return world.task(expectations=JUDGED, max_retries=2, **fields)
+POLICY = {"escalateAfter": 2, "fallbackAgent": "chief", "escalateModel": "scripted:echo"}
 
 
 def spend_fixes(judge, task):

@@ -120,11 +120,12 @@ def test_a_killed_task_asks_nothing_any_more(world, register):
     assert Run.unscoped.get().status == "cancelled"
 
 
-def test_a_finished_task_cannot_be_killed(world):
+def test_a_finished_task_stays_as_it_is(world):
     task = world.task()
     world.go()
+    assert kill_task(world.aurora.ada, task.pk).status == "done"
     with pytest.raises(TaskStateForbids):
-        kill_task(world.aurora.ada, task.pk)
+        force_fail_task(world.aurora.ada, task.pk)
 
 
 def test_what_is_given_up_says_why(world):

@@ -56,7 +56,7 @@ def test_every_workspace_with_ready_tasks_is_found(world, borealis):
 
 
 def test_silence_is_warned_of_once(world, working):
-    task, run = working(400)
+    _, run = working(400)
     assert (sweeper.watch_attempts(), sweeper.watch_attempts()) == (1, 0)
     told = world.told("agent.went_stale")
     assert [(fact["action"], fact["agent_name"]) for fact in told] == [("warning", "writer")]

@@ -19,6 +19,7 @@ from apps.missions.events import (
 from apps.tasks.models import Task, TaskStatus
 from apps.tasks.selectors import get_task
 from apps.tasks.services import absorb_dependency, fail_tasks, lock_task, retry_tasks
+from apps.tasks.services.judging import is_at_work, open_work
 from apps.workspaces.preferences import read_preferences
 from apps.workspaces.selectors import get_workspace
 
@@ -37,8 +38,6 @@ def settle_deadlock(
     actor: Actor, mission: Mission, tasks: Sequence[Task], deadlock: Deadlock
 ) -> list[Fact]:
     """What is hopeless fails; what is not is thought over. Empty while all of that is under way."""
-    from apps.tasks.services.judging import is_at_work
-
     by_title = {task.title: task for task in tasks}
     stuck = [by_title[title].pk for title in deadlock.stuck]
     facts: list[Fact] = []
@@ -68,8 +67,6 @@ def settle_deadlock(
 
 def _think_over(actor: Actor, mission: Mission, task: Task, root: Task) -> list[Fact]:
     """Asks a model, as a run of its own: this transaction does not wait for it."""
-    from apps.tasks.services.judging import open_work
-
     told = {"root": str(root.pk), "mission": str(mission.pk)}
     facts = open_work(actor, task, WORK, told)
     return [

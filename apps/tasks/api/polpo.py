@@ -184,7 +184,9 @@ class ForceFailView(PolpoView):
 
 
 class ReassessView(PolpoView):
-    """Answers when the judgement is there, or 202 at once with `Prefer: respond-async`."""
+    """Answers when the judgement is there; 202 when that takes too long, and at once with
+    `Prefer: respond-async`.
+    """
 
     gives = shapes.Flag
 
@@ -193,7 +195,8 @@ class ReassessView(PolpoView):
         run_id = services.reassess_task(self.actor, found)
         if RESPOND_ASYNC in self.admission.credentials.headers.get("prefer", ""):
             return self.ok({"reassessing": True}, status=202)
-        board.await_review(self.actor, run_id)
+        if not services.await_review(self.actor, run_id):
+            return self.ok({"reassessing": True}, status=202)
         return self.ok({"reassessed": True})
 
 

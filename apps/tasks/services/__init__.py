@@ -13,6 +13,7 @@ from apps.tasks.services.changing import (
 )
 from apps.tasks.services.creating import build_task, create_task, save_tasks, update_task
 from apps.tasks.services.dispatching import dispatch_tasks
+from apps.tasks.services.judging import await_review, reassess_task
 from apps.tasks.services.moving import (
     force,
     hold_tasks,
@@ -33,6 +34,7 @@ from apps.tasks.services.steering import force_fail_task, kill_task, queue_task,
 
 __all__ = [
     "absorb_dependency",
+    "await_review",
     "build_task",
     "change_schedule",
     "conclude",
@@ -48,6 +50,7 @@ __all__ = [
     "lock_task",
     "move",
     "queue_task",
+    "reassess_task",
     "refresh_ready",
     "release_tasks",
     "remove_mission_tasks",

@@ -39,13 +39,14 @@ STEPS_A_TURN = 5  # a model call, and room for the tools it asks for
 _SERIALISE = "SELECT pg_advisory_xact_lock(hashtextextended('tasks.dispatch:' || %s, 0))"
 _AT_WORK = """SELECT lower(assign_to), count(*) FROM tasks_task WHERE workspace_id = %s
     AND status IN ('assigned', 'in_progress', 'review') GROUP BY 1"""
-# The ids come from the index alone; SKIP LOCKED: who edits a task must not hold up the others.
+# The ids come from the index alone, some more than are needed: SKIP LOCKED passes over what somebody
+# is editing, who must not hold up the others.
 _NEXT = """SELECT id FROM tasks_task WHERE id = ANY(ARRAY(
         SELECT id FROM tasks_task WHERE workspace_id = %s AND ready
            AND NOT lower(assign_to) = ANY(%s)
          ORDER BY priority DESC, created_at, id LIMIT %s))
       AND workspace_id = %s AND ready
-    ORDER BY priority DESC, created_at, id FOR UPDATE SKIP LOCKED"""
+    ORDER BY priority DESC, created_at, id LIMIT %s FOR UPDATE SKIP LOCKED"""
 
 
 def dispatch_tasks(actor: Actor) -> int:
@@ -85,7 +86,8 @@ def _dispatch_batch(actor: Actor) -> int:
 
 
 def _pick(actor: Actor, full: list[str], limit: int) -> list[Task]:
-    rows = execute(_NEXT, [actor.workspace_id, full, limit, actor.workspace_id])
+    workspace = actor.workspace_id
+    rows = execute(_NEXT, [workspace, full, limit + BATCH, workspace, limit])
     ids = [task_id for (task_id,) in rows]
     if not ids:
         return []
@@ -99,7 +101,7 @@ def _names_at_their_cap(actor: Actor, at_work: Mapping[str, int]) -> list[str]:
 
 
 def _is_full(agent: Agent, at_work: Mapping[str, int]) -> bool:
-    most = getattr(agent, "max_concurrency", None) or 0  # 0: no cap of its own
+    most = agent.max_concurrency or 0  # 0: no cap of its own
     return 0 < most <= at_work.get(agent.name.lower(), 0)
 
 

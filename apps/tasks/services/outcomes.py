@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from apps.core.errors import NotFound
+from apps.engine.refs import canonical_ref
 from apps.formations.selectors import find_agent
 from apps.tasks.briefs import failure_digest, fix_brief, original_of, with_answer
 from apps.tasks.events import (
@@ -187,14 +188,14 @@ def _escalation(actor: Actor, task: Task, attempt: int) -> dict[str, Any]:
         return {}
     found = {
         "assign_to": policy.get("fallbackAgent") or _superior(actor, task.assign_to),
-        "model": policy.get("escalateModel"),
+        "model": canonical_ref(policy.get("escalateModel") or ""),
     }
     return {field: value for field, value in found.items() if value}
 
 
 def _superior(actor: Actor, name: str) -> str:
     try:
-        return str(getattr(find_agent(actor, name), "reports_to", ""))
+        return find_agent(actor, name).reports_to
     except NotFound:
         return ""
 

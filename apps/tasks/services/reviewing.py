@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from apps.tasks.traces import FILE_TOOLS, tools_used
+from apps.runs.models import Run
+from apps.runs.selectors import files_touched
 
 if TYPE_CHECKING:
     from apps.core.actor import Actor
@@ -54,5 +55,6 @@ def may_be_question(actor: Actor, task: Task, preferences: Preferences) -> bool:
     lines = [line for line in text.splitlines() if line.strip()]
     if len(text) > LONGEST_QUESTION or not any("?" in line for line in lines[-3:]):
         return False
-    used = tools_used(actor.workspace_id, task.run_id)
-    return len(used) < FEW_CALLS and not FILE_TOOLS.intersection(used)
+    runs = Run.objects.in_workspace(actor.workspace_id).filter(pk=task.run_id)
+    few = runs.filter(tool_calls__lt=FEW_CALLS).exists()
+    return few and not files_touched(actor, [task.run_id])
