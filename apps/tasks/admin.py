@@ -25,6 +25,7 @@ from apps.tasks.services import (
     force_fail_task,
     kill_task,
     queue_task,
+    reassess_task,
     retry_task,
     switch_schedule,
 )
@@ -109,8 +110,8 @@ class TaskAdmin(WatchedAdmin):
         "wire", "state", "belongs_to", "elsewhere", "text", "first_text", "shown_expectations",
         "shown_metrics", "tries", "allowed_time", "shown_retry_policy", "approval_link", "user_link",
     )  # fmt: skip
-    actions = ("retry", "kill", "force_fail", "queue")
-    actions_detail = ("retry", "queue", "kill", "force_fail")
+    actions = ("retry", "reassess", "kill", "force_fail", "queue")
+    actions_detail = ("retry", "reassess", "queue", "kill", "force_fail")
     actions_of_the_living = ("kill", "force_fail")
 
     def is_over(self, row: Task) -> bool:
@@ -119,6 +120,8 @@ class TaskAdmin(WatchedAdmin):
     def is_offered(self, row: Task, name: str) -> bool:
         if name == "retry":
             return row.status == TaskStatus.FAILED
+        if name == "reassess":
+            return row.status in TERMINAL and bool(row.expectations or row.metrics)
         if name == "queue":
             return row.status == TaskStatus.DRAFT
         return super().is_offered(row, name)
@@ -210,6 +213,15 @@ class TaskAdmin(WatchedAdmin):
     )
     def retry(self, request: HttpRequest, row: Task, reason: str) -> None:
         retry_task(actor_for(request, row), row.pk, reason=reason)
+
+    @reason_action(
+        "Reassess",
+        past="being judged again",
+        icon="gavel",
+        explain="The result is judged anew. A failed task that passes is done; a done one may fail.",
+    )
+    def reassess(self, request: HttpRequest, row: Task, reason: str) -> None:
+        reassess_task(actor_for(request, row), row.pk, reason=reason)
 
     @reason_action(
         "Kill",
