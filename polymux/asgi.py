@@ -46,6 +46,7 @@ SERVER_OPTIONS: dict[str, Any] = {
 SOCKETS: list[tuple[str, str]] = [
     (r"/session/[^/]+/?", "apps.conversations.live.session_socket"),
     (r"/api/v1(?:/projects/[^/]+)?/ws", "apps.events.live.feed_socket"),
+    (r"/admin/watch/[^/]+/?", "apps.console.live.watch_socket"),
 ]
 STREAMS: list[tuple[str, str, str]] = [
     ("POST", r"/v1/chat/completions", "apps.conversations.api.openai.completions_app"),

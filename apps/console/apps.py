@@ -10,7 +10,12 @@ class ConsoleConfig(AppConfig):
     def ready(self) -> None:
         from django.contrib import admin
 
+        from apps.console.board import board_urls
         from apps.console.live_page import live_urls
         from apps.console.own_password import own_password_urls
 
-        admin.site.extra_urls = lambda: [*live_urls(), *own_password_urls()]  # type: ignore[attr-defined]  # unfold's door for views
+        admin.site.extra_urls = lambda: [  # type: ignore[attr-defined]  # unfold's door for views
+            *live_urls(),
+            *board_urls(),
+            *own_password_urls(),
+        ]

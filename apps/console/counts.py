@@ -18,12 +18,15 @@ from django.utils import timezone
 from apps.approvals.models import Approval
 from apps.console.filters import uuid_floor
 from apps.conversations.models import Session
+from apps.core.rows import execute
+from apps.missions.models import RUNNING, Mission
 from apps.runs.models import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HOURS, DAYS, TOP = 24, 14, 6
+MOST_COUNTED = 100_000
 LIVE = ("starting", "idle", "running", "waiting", "paused")
 
 
@@ -96,6 +99,32 @@ def queue_now(now: datetime) -> Queue:
         holders=running["holders"],
         waiting=waiting,
     )
+
+
+# Of what is alive, along the partial indexes of tasks at work and of those that wait for a place or for
+# others; of the last day, by the time-ordered key. No branch reads more than %(most)s rows.
+_TASKS = """
+SELECT status, count(*) FROM (SELECT status FROM tasks_task
+    WHERE status IN ('assigned', 'in_progress', 'review') LIMIT %(most)s) AS at_work GROUP BY status
+UNION ALL SELECT 'ready', count(*) FROM (SELECT 1 FROM tasks_task WHERE ready LIMIT %(most)s) AS r
+UNION ALL SELECT 'blocked', count(*) FROM (SELECT 1 FROM tasks_task
+    WHERE status = 'pending' AND NOT ready LIMIT %(most)s) AS b
+UNION ALL SELECT status, count(*) FROM (SELECT status FROM tasks_task
+    WHERE id >= %(since)s AND status IN ('done', 'failed') LIMIT %(most)s) AS ended GROUP BY status"""
+
+
+def tasks_by_status(now: datetime) -> dict[str, int]:
+    """`assigned`, `in_progress`, `review`, `ready` and `blocked` now; `done` and `failed` of those made
+    in the last 24 hours. One query.
+    """
+    values = {"most": MOST_COUNTED, "since": uuid_floor(now - timedelta(hours=HOURS))}
+    return dict(execute(_TASKS, values))
+
+
+def running_missions() -> dict[str, int]:
+    """How many are active and paused."""
+    rows = Mission.unscoped.filter(status__in=list(RUNNING)).order_by()
+    return dict(rows.values_list("status").annotate(Count("pk")))
 
 
 def pending_approvals() -> int:

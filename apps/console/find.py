@@ -23,6 +23,8 @@ _SEARCHED = (
     "workspaces.workspace",
     "accounts.user",
     "conversations.session",
+    "tasks.task",
+    "missions.mission",
     "runs.run",
     "formations.agent",
     "workspaces.apitoken",

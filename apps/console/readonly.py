@@ -92,11 +92,14 @@ class ReadOnlyAdmin(_Unchangeable, ModelAdmin):
         """Without the buttons that make no sense any more."""
         found: list[UnfoldAction] = super().get_actions_detail(request, object_id)
         row = self.get_object(request, str(object_id)) if self.actions_of_the_living else None
-        if row is None or not self.is_over(row):
+        if row is None:
             return found
-        model = f"{self.opts.app_label}_{self.opts.model_name}"
-        names = {f"{model}_{name}" for name in self.actions_of_the_living}
-        return [action for action in found if action.action_name not in names]
+        start = len(f"{self.opts.app_label}_{self.opts.model_name}_")
+        return [action for action in found if self.is_offered(row, action.action_name[start:])]
+
+    def is_offered(self, row: Any, name: str) -> bool:
+        """Whether the action `name` makes sense on this row's page."""
+        return name not in self.actions_of_the_living or not self.is_over(row)
 
     def is_over(self, row: Any) -> bool:
         """Whether `actions_of_the_living` are hidden on this row's page."""

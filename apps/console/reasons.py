@@ -67,16 +67,29 @@ class Verb:
     past: str
     explain: str
     danger: bool
+    leads_to: Callable[[Any], str] | None
     apply: Callable[[Any, HttpRequest, Any, str], Any]
+
+    def page_after(self, row: Any) -> str:
+        return self.leads_to(row) if self.leads_to else "../change/"
 
 
 def reason_action(
-    title: str, *, past: str, explain: str = "", danger: bool = False, icon: str = "edit"
+    title: str,
+    *,
+    past: str,
+    explain: str = "",
+    danger: bool = False,
+    icon: str = "edit",
+    leads_to: Callable[[Any], str] | None = None,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Make a method `(self, request, row, reason)` an action of list and detail page."""
+    """Make a method `(self, request, row, reason)` an action of list and detail page.
+
+    `leads_to`: the page after a single row's, when that is not the row's own.
+    """
 
     def decorate(apply: Callable[[Any, HttpRequest, Any, str], Any]) -> Any:
-        verb = Verb(apply.__name__, title, past, explain, danger, apply)
+        verb = Verb(apply.__name__, title, past, explain, danger, leads_to, apply)
 
         @wraps(apply)
         def view(
@@ -92,7 +105,8 @@ def reason_action(
             form = ReasonForm(request.POST if "reason" in request.POST else None)
             if request.method == "POST" and form.is_valid():
                 _apply_to_each(self, request, rows, verb, form.cleaned_data["reason"])
-                return HttpResponseRedirect("../change/" if object_id else request.get_full_path())
+                there = verb.page_after(rows[0]) if object_id else request.get_full_path()
+                return HttpResponseRedirect(there)
             return _reason_page(self, request, rows, verb, form)
 
         view.__name__ = apply.__name__

@@ -113,6 +113,11 @@ class Run(TenantModel):
                 condition=models.Q(status__in=["queued", "running", "waiting"]),
             ),
             models.Index(
+                fields=["workspace", "subject_id", "-created_at"],
+                name="run_of_subject",
+                condition=models.Q(session_id__isnull=True, subject_id__isnull=False),
+            ),
+            models.Index(
                 fields=["waiting_for"], name="run_waiting", condition=models.Q(status="waiting")
             ),
         ]

@@ -234,6 +234,12 @@ class ScheduleCreated(ScheduleFact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSwitched(ScheduleFact):
+    name: ClassVar[str] = "schedule.switched"
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleTriggered(ScheduleFact):
     name: ClassVar[str] = "schedule.triggered"
     expression: str

@@ -30,6 +30,8 @@ STATUS_LABELS = {"active": "success", "suspended": "warning", "removed": "danger
 # What a workspace's page counts: model, its list's filter, and the words.
 _PARTS = (
     ("conversations.Session", "conversations_session", "sessions"),
+    ("tasks.Task", "tasks_task", "tasks"),
+    ("missions.Mission", "missions_mission", "missions"),
     ("runs.Run", "runs_run", "runs"),
     ("events.Event", "events_event", "events"),
     ("formations.Agent", "formations_agent", "agents"),
@@ -100,7 +102,7 @@ class WorkspaceAdmin(ReadOnlyAdmin):
         return show.links(
             [
                 (show.list_url(model, workspace__id__exact=row.pk), words)
-                for _, model, words in _PARTS[:3]
+                for _, model, words in (_PARTS[0], *_PARTS[3:5])
             ]
         )
 
@@ -124,6 +126,7 @@ class WorkspaceAdmin(ReadOnlyAdmin):
             url = show.list_url(model, workspace__id__exact=row.pk)
             pairs.append((url, f"{show.capped_count(rows)} {words}"))
         pairs.append((show.list_url("accounts_auditentry", workspace_id__exact=row.pk), "changes"))
+        pairs.append((reverse("admin:board", args=[row.pk]), "board"))
         pairs.append((f"{reverse('admin:live_new')}?workspace={row.pk}", "talk to an agent"))
         return show.links(pairs)
 

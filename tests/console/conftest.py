@@ -25,7 +25,9 @@ from apps.core.ids import uuid7
 from apps.events.models import Event
 from apps.formations.models import Agent, McpServer, Team, ToolSetting
 from apps.knowledge.models import Memory
+from apps.missions.models import Barrier, Mission
 from apps.runs.models import Budget, Run, Step
+from apps.tasks.models import Assessment, Schedule, Task
 from apps.workspaces.models import ApiToken, Secret, Workspace
 
 # Whitenoise warns of a folder that only `collectstatic` makes.
@@ -127,7 +129,38 @@ class World:
         fields = {"action": "Send 400 e-mails", "subject_type": "run"} | fields
         return Approval.unscoped.create(workspace=self.workspace, **fields)
 
+    def task(self, **fields) -> Task:
+        fields = {"title": f"Dig {uuid7()}", "description": "Deep.", "assign_to": "Scout"} | fields
+        return Task.unscoped.create(workspace=self.workspace, **fields)
+
+    def assessment(self, task: Task, **fields) -> Assessment:
+        return Assessment.unscoped.create(
+            workspace=self.workspace, task=task, **({"number": 1, "passed": True} | fields)
+        )
+
+    def mission(self, **fields) -> Mission:
+        document = {"tasks": [{"title": "Dig", "description": "Deep."}]}
+        fields = {"name": "Hole", "document": document} | fields
+        return Mission.unscoped.create(workspace=self.workspace, **fields)
+
+    def barrier(self, mission: Mission, **fields) -> Barrier:
+        spec = {"name": "look", "afterTasks": ["Dig"], "blocksTasks": ["Fill"]}
+        fields = {"kind": "checkpoint", "name": "look", "spec": spec} | fields
+        return Barrier.unscoped.create(
+            workspace=self.workspace, mission=mission, group=mission.group, **fields
+        )
+
+    def schedule(self, mission: Mission, **fields) -> Schedule:
+        fields = {"expression": "0 7 * * *", "recurring": True, "next_run_at": timezone.now()} | fields
+        return Schedule.unscoped.create(
+            workspace=self.workspace, subject_type="mission", subject_id=mission.pk, **fields
+        )
+
     def one_of_everything(self) -> None:
+        self.assessment(self.task())
+        mission = self.mission(group="Hole")
+        self.barrier(mission)
+        self.schedule(mission)
         session = self.session()
         self.message(session)
         run = self.run(session, status="failed", error_code="auth")

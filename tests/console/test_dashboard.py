@@ -45,14 +45,14 @@ def test_the_figures_are_those_of_the_rows(console, world):
     assert "auth" in page
 
 
-def test_the_dashboard_asks_at_most_twelve_questions(world):
+def test_the_dashboard_asks_at_most_fourteen_questions(world):
     for _ in range(20):
         world.run(world.session())
     with CaptureQueriesContext(
         connection,
     ) as asked:
         dashboard.figures()
-    assert len(asked) <= 12
+    assert len(asked) <= 14
 
 
 def test_the_figures_are_kept_for_five_seconds(world, django_assert_num_queries):

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from apps.missions.document import MissionDocument, TaskSpec
 
 
-def execute_mission(actor: Actor, mission_id: UUID) -> tuple[list[Task], str]:
+def execute_mission(actor: Actor, mission_id: UUID, *, reason: str = "") -> tuple[list[Task], str]:
     """Begin a new execution: (its tasks in the order of the document, its group).
 
     One transaction: agents, tasks and barriers are all there or none is. Raises MissionNotFound,
@@ -50,7 +50,7 @@ def execute_mission(actor: Actor, mission_id: UUID) -> tuple[list[Task], str]:
         mission = lock_mission(actor, mission_id)
         if mission.status not in EXECUTABLE:
             raise MissionStateForbids(f"A mission that is {mission.status} cannot be executed.")
-        tasks, facts = begin(actor, mission)
+        tasks, facts = begin(actor, mission, reason=reason)
         _publish(actor, facts)
     return tasks, mission.group
 
@@ -60,7 +60,7 @@ def _publish(actor: Actor, facts: list[Fact]) -> None:
         publish(actor, *facts[start : start + MOST_FACTS])
 
 
-def begin(actor: Actor, mission: Mission) -> tuple[list[Task], list[Fact]]:
+def begin(actor: Actor, mission: Mission, *, reason: str = "") -> tuple[list[Task], list[Fact]]:
     """Begin an execution of a locked mission in the caller's transaction, which publishes the facts."""
     document = read_document(mission.document)
     before = shown(mission)
@@ -78,7 +78,13 @@ def begin(actor: Actor, mission: Mission) -> tuple[list[Task], list[Fact]]:
     _raise_barriers(mission, document)
     mission.save()
     record_change(
-        actor, "mission.executed", "mission", mission.pk, before=before, after=shown(mission)
+        actor,
+        "mission.executed",
+        "mission",
+        mission.pk,
+        before=before,
+        after=shown(mission),
+        reason=reason,
     )
     enqueue(ADVANCE, workspace_id=actor.workspace_id, mission_id=mission.pk)
     executed = MissionExecuted(mission_id=mission.pk, group=mission.group, task_count=len(tasks))
@@ -183,7 +189,7 @@ def _raise_barriers(mission: Mission, document: MissionDocument) -> None:
 
 @transaction.atomic
 def resume_mission(
-    actor: Actor, mission_id: UUID, *, retry_failed: bool = False
+    actor: Actor, mission_id: UUID, *, retry_failed: bool = False, reason: str = ""
 ) -> tuple[int, int]:
     """Take the present execution up again: (failed tasks retried, tasks that were pending).
 
@@ -206,7 +212,9 @@ def resume_mission(
     mission.finished_at = None
     mission.save()
     retried = len(failed) if retry_failed else 0
-    record_change(actor, "mission.resumed", "mission", mission.pk, after=shown(mission))
+    record_change(
+        actor, "mission.resumed", "mission", mission.pk, after=shown(mission), reason=reason
+    )
     resumed = MissionResumed(
         mission_id=mission.pk, mission_name=mission.name, retried=retried, pending=pending
     )

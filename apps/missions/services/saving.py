@@ -207,7 +207,7 @@ def update_mission(actor: Actor, mission_id: UUID, **changes: Any) -> Mission:
 
 
 @transaction.atomic
-def delete_mission(actor: Actor, mission_id: UUID) -> int:
+def delete_mission(actor: Actor, mission_id: UUID, *, reason: str = "") -> int:
     """Remove a mission with the tasks of all its executions; those at work are stopped.
 
     Its own agents and its schedule go with it. Returns how many tasks went. MissionNotFound.
@@ -218,7 +218,9 @@ def delete_mission(actor: Actor, mission_id: UUID) -> int:
     if mission.group:
         remove_volatile(actor, mission.group)
     remove_schedule(actor, "mission", mission.pk)
-    record_change(actor, "mission.deleted", "mission", mission.pk, before=shown(mission))
+    record_change(
+        actor, "mission.deleted", "mission", mission.pk, before=shown(mission), reason=reason
+    )
     mission.delete()
     publish(actor, MissionDeleted(mission_id=mission_id, deleted_tasks=gone))
     return gone

@@ -28,6 +28,7 @@ from apps.tasks.services.scheduling import (
     fire_due,
     remove_schedule,
     set_schedule,
+    switch_schedule,
 )
 from apps.tasks.services.steering import force_fail_task, kill_task, queue_task, retry_task
 
@@ -60,5 +61,6 @@ __all__ = [
     "retry_tasks",
     "save_tasks",
     "set_schedule",
+    "switch_schedule",
     "update_task",
 ]

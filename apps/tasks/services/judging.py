@@ -85,7 +85,7 @@ def open_assessment(actor: Actor, task: Task, trigger: str) -> list[Fact]:
 
 
 @transaction.atomic
-def reassess_task(actor: Actor, task_id: UUID) -> UUID:
+def reassess_task(actor: Actor, task_id: UUID, *, reason: str = "") -> UUID:
     """Judge a finished task's result again; the id of the run that does. One is done at a time.
 
     Raises TaskNotFound, TaskStateForbids unless done or failed, NothingToAssess.
@@ -102,7 +102,8 @@ def reassess_task(actor: Actor, task_id: UUID) -> UUID:
     if under_way is not None:
         return UUID(str(under_way))
     run_id, queued = _open(actor, task, ASSESS, _told(task, Trigger.REASSESS))
-    record_change(actor, "task.reassessed", "task", task_id, before={"status": task.status})
+    before = {"status": task.status}
+    record_change(actor, "task.reassessed", "task", task_id, before=before, reason=reason)
     publish(actor, queued)
     return run_id
 

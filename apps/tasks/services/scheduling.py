@@ -20,6 +20,7 @@ from apps.tasks.events import (
     ScheduleCreated,
     ScheduleExpired,
     ScheduleFailed,
+    ScheduleSwitched,
     ScheduleTriggered,
 )
 from apps.tasks.models import Schedule
@@ -121,6 +122,38 @@ def change_schedule(
         "enabled": old.enabled if enabled is None else enabled,
     }
     return set_schedule(actor, subject_type, subject_id, **(told | changes))
+
+
+@transaction.atomic
+def switch_schedule(
+    actor: Actor, schedule_id: UUID, *, enabled: bool, reason: str = ""
+) -> Schedule:
+    """Let a schedule rest, or go on with its next time. Raises ScheduleNotFound, and InvalidInput for
+    one whose time has passed.
+    """
+    actor.need(Scope.WRITE)
+    rows = Schedule.objects.in_workspace(actor.workspace_id).select_for_update()
+    schedule: Schedule | None = rows.filter(pk=schedule_id).first()
+    if schedule is None:
+        raise ScheduleNotFound
+    if schedule.enabled == enabled:
+        return schedule
+    before = _shown(schedule)
+    schedule.enabled = enabled
+    if enabled:
+        schedule.next_run_at, _ = _first(schedule.expression, schedule.zone, schedule.end_date)
+    schedule.save(update_fields=["enabled", "next_run_at", "updated_at"])
+    record_change(
+        actor,
+        "schedule.switched",
+        "schedule",
+        schedule.pk,
+        before=before,
+        after=_shown(schedule),
+        reason=reason,
+    )
+    publish(actor, ScheduleSwitched(**_whose(schedule), enabled=enabled))
+    return schedule
 
 
 def remove_schedule(actor: Actor, subject_type: str, subject_id: UUID) -> bool:

@@ -35,14 +35,21 @@ LONGEST_REASON = 500
 
 
 @transaction.atomic
-def queue_task(actor: Actor, task_id: UUID) -> Task:
+def queue_task(actor: Actor, task_id: UUID, *, reason: str = "") -> Task:
     """A draft becomes pending. Raises TaskNotFound, TaskStateForbids."""
     actor.need(Scope.WRITE)
     task = lock_task(actor, task_id)
     if task.status != TaskStatus.DRAFT:
         raise TaskStateForbids(f"Only a draft can be queued; this task is {task.status}.")
     moved = move(actor, task, TaskStatus.PENDING)
-    record_change(actor, "task.queued", "task", task.pk, before={"status": moved.before})
+    record_change(
+        actor,
+        "task.queued",
+        "task",
+        task.pk,
+        before={"status": moved.before},
+        reason=reason[:LONGEST_REASON],
+    )
     publish(actor, moved)
     return task
 
