@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from apps.core.ids import base62, parse_bare
 from apps.core.tools import register
 from apps.missions import selectors, services
+from apps.missions.drafts import read_document
 from apps.missions.models import MissionStatus
-from apps.missions.services.saving import read_document
 from apps.missions.wire import mission_json
 from apps.tasks.orchestrator import task_line
 from apps.tasks.selectors import tasks_of_mission

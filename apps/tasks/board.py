@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from apps.formations.profile import team_config
 from apps.formations.selectors import list_teams_with_agents
 from apps.runs.selectors import list_work
-from apps.runs.wire import process_json
+from apps.runs.wire import work_json
 from apps.tasks.selectors import assessments_of, counts_of, list_tasks
 from apps.tasks.wire import task_json
 from apps.workspaces.preferences import read_preferences
@@ -50,7 +50,7 @@ def state_json(actor: Actor) -> dict[str, Any]:
         "teams": teams,
         "team": teams[0] if teams else None,
         "tasks": [task_json(task, judged.get(task.pk, ())) for task in tasks],
-        "processes": [process_json(work) for work in list_work(actor)],
+        "processes": [work_json(work) for work in list_work(actor)],
     }
 
 

@@ -543,8 +543,17 @@ def test_a_spent_schedule_stops_no_other_change(board):
 
 @pytest.mark.parametrize(
     "expression",
-    ["", "often", "61 * * * *", "* * * *", "@daily", "30 2 31 2 *", "2020-01-01T00:00:00Z", "\x00"]
-    + ["1," * 90 + "1 * * * *"],
+    [
+        "",
+        "often",
+        "61 * * * *",
+        "* * * *",
+        "@daily",
+        "30 2 31 2 *",
+        "2020-01-01T00:00:00Z",
+        "\x00",
+        "1," * 90 + "1 * * * *",
+    ],
 )
 def test_an_expression_that_never_comes_is_refused(board, expression):
     path = saved(board)

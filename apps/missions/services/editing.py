@@ -15,8 +15,9 @@ from apps.accounts.audit import record_change
 from apps.core.actor import Scope
 from apps.core.errors import InvalidInput
 from apps.events.services import publish
+from apps.missions.drafts import put_document, read_document, saved
 from apps.missions.errors import EntryNotFound
-from apps.missions.services.saving import lock_mission, put_document, read_document, saved
+from apps.missions.services.saving import lock_mission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

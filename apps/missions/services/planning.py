@@ -13,15 +13,9 @@ from django.db import transaction
 from apps.accounts.audit import record_change
 from apps.core.actor import Scope
 from apps.events.services import publish
+from apps.missions.drafts import put_document, read_document, saved, shown
 from apps.missions.models import RUNNING, MissionStatus
-from apps.missions.services.saving import (
-    SCHEDULED,
-    lock_mission,
-    put_document,
-    read_document,
-    saved,
-    shown,
-)
+from apps.missions.services.saving import SCHEDULED, lock_mission
 from apps.tasks.errors import ScheduleNotFound
 from apps.tasks.services import change_schedule, remove_schedule, set_schedule
 

@@ -10,10 +10,12 @@ from django.utils import timezone
 from apps.accounts.audit import record_change
 from apps.core.actor import Scope
 from apps.core.queue import enqueue
+from apps.core.rows import insert
 from apps.events.services import MOST_FACTS, publish
 from apps.formations.selectors import list_agents
 from apps.formations.services import register_volatile
 from apps.missions.document import as_json
+from apps.missions.drafts import barrier_entries, read_document, shown
 from apps.missions.errors import CheckpointNotFound, MissionInvalid, MissionStateForbids
 from apps.missions.events import CheckpointResumed, MissionExecuted, MissionResumed
 from apps.missions.models import (
@@ -25,7 +27,7 @@ from apps.missions.models import (
     Mission,
     MissionStatus,
 )
-from apps.missions.services.saving import SCHEDULED, lock_mission, read_document, shown
+from apps.missions.services.saving import SCHEDULED, lock_mission
 from apps.missions.services.turning import ADVANCE, call_off, go_on, waits_at_checkpoint
 from apps.tasks.models import Task, TaskStatus
 from apps.tasks.selectors import tasks_of_mission
@@ -155,15 +157,6 @@ def _task(actor: Actor, mission: Mission, entry: TaskSpec, default: str) -> Task
     return task
 
 
-def barrier_entries(document: MissionDocument) -> list[tuple[str, Any]]:
-    """(kind, entry) of everything that stands in the way."""
-    return [
-        *((BarrierKind.GATE, gate) for gate in document.quality_gates),
-        *((BarrierKind.CHECKPOINT, checkpoint) for checkpoint in document.checkpoints),
-        *((BarrierKind.DELAY, delay) for delay in document.delays),
-    ]
-
-
 def _held_by(document: MissionDocument) -> dict[str, list[str]]:
     """Task title -> what holds it, named as `services.advancing` lets it go."""
     held: dict[str, list[str]] = {}
@@ -174,7 +167,7 @@ def _held_by(document: MissionDocument) -> dict[str, list[str]]:
 
 
 def _raise_barriers(mission: Mission, document: MissionDocument) -> None:
-    Barrier.unscoped.bulk_create(
+    barriers = [
         Barrier(
             workspace_id=mission.workspace_id,
             mission_id=mission.pk,
@@ -184,7 +177,9 @@ def _raise_barriers(mission: Mission, document: MissionDocument) -> None:
             spec=as_json(entry),
         )
         for kind, entry in barrier_entries(document)
-    )
+    ]
+    if barriers:
+        insert(*barriers)
 
 
 @transaction.atomic

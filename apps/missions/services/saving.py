@@ -13,9 +13,9 @@ from apps.core.errors import InvalidInput
 from apps.core.reading import InvalidFields
 from apps.events.services import publish
 from apps.formations.services import remove_volatile
-from apps.missions.document import DocumentInvalid, MissionDocument, as_json, parse_document
-from apps.missions.errors import MissionInvalid, MissionNotFound, MissionStateForbids
-from apps.missions.events import MissionDeleted, MissionSaved
+from apps.missions.drafts import put_document, read_document, saved, shown
+from apps.missions.errors import MissionNotFound, MissionStateForbids
+from apps.missions.events import MissionDeleted
 from apps.missions.models import RUNNING, Mission, MissionStatus
 from apps.missions.services.turning import turn
 from apps.tasks.fields import read_moment
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from apps.core.actor import Actor
     from apps.core.facts import Fact
+    from apps.missions.document import MissionDocument
 
 MAX_NAME = 200
 MAX_PROMPT = 100_000
@@ -72,29 +73,6 @@ def create_mission(
         record_change(actor, "mission.created", "mission", mission.pk, after=shown(mission))
         publish(actor, *keep_schedule(actor, mission), saved(mission))
     return mission
-
-
-def read_document(data: Any) -> MissionDocument:
-    """MissionInvalid names every place that is wrong."""
-    if not isinstance(data, (str, dict)):
-        raise MissionInvalid("data: Must be a mission document.", fields={"data": ["Required."]})
-    try:
-        return parse_document(data)
-    except DocumentInvalid as error:
-        raise MissionInvalid(str(error), fields=error.fields) from None
-
-
-def put_document(mission: Mission, document: MissionDocument) -> None:
-    """What the document says of the mission itself goes into its columns.
-
-    An end and notifications it is silent about stay: they may have been set beside it.
-    """
-    mission.document = as_json(document, sparse=True)  # as it was written
-    mission.deadline = document.deadline
-    mission.quality_threshold = document.quality_threshold
-    mission.end_date = document.end_date or mission.end_date
-    if document.notifications is not None:
-        mission.notifications = dict(document.notifications)
 
 
 def _moment(value: Any) -> datetime | None:
@@ -155,15 +133,6 @@ def keep_schedule(actor: Actor, mission: Mission, *, anew: bool = False) -> list
     there = find_schedule(actor, "mission", mission.pk)
     same = there is not None and all(getattr(there, name) == wanted[name] for name in wanted)
     return [] if same and not anew else set_schedule(actor, "mission", mission.pk, **wanted)[1]
-
-
-def saved(mission: Mission) -> MissionSaved:
-    return MissionSaved(mission_id=mission.pk, mission_name=mission.name, status=mission.status)
-
-
-def shown(mission: Mission) -> dict[str, Any]:
-    """For the audit."""
-    return {"name": mission.name, "status": mission.status, "group": mission.group}
 
 
 def lock_mission(actor: Actor, mission_id: UUID) -> Mission:
