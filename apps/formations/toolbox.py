@@ -58,7 +58,10 @@ class WorkspaceToolBox:
         leads: bool = False,
         hands_over: bool = False,
     ) -> None:
-        self._context, self._policy, self._allowed = context, policy, allowed
+        self._context, self._policy = context, policy
+        self._allowed = (
+            None if allowed is None else [tools.canonical_tool(name) for name in allowed]
+        )
         self._also = frozenset(also)
         self._leads, self._hands_over = leads, hands_over
         self._local: dict[str, Tool] = {}

@@ -16,12 +16,12 @@ from apps.events.services import publish
 from apps.formations.errors import AgentNotFound
 from apps.formations.selectors import get_agent
 from apps.formations.toolbox import WorkspaceToolBox
-from apps.knowledge.selectors import list_memories
+from apps.knowledge.selectors import prompt_context
 from apps.runs.kinds import Plan, Rest
 from apps.runs.models import Run
 from apps.tasks.errors import TaskNotFound
 from apps.tasks.models import Task
-from apps.tasks.prompt import block, messages_for, mission_context
+from apps.tasks.prompt import messages_for, mission_context
 from apps.tasks.services import attempts
 from apps.tasks.services.outcomes import preferences_of
 from apps.tasks.tools import REGISTER_OUTCOME
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from apps.workspaces.preferences import Preferences
 
 AGENT_KEY = "agent"
-BLOCKS = {"system_context": "system_context", "notes": "project_memory"}  # note -> its tag
 
 
 class Unheard:
@@ -70,7 +69,9 @@ class TaskRuns:
         agent, preferences = loaded.agent, loaded.preferences
         model = run_input.get("model") or model_of(agent, preferences)
         models = await models_for(model, fallback_of(agent, preferences))
-        context = ToolContext(actor, hold.run_id, hold.session_id, hold.agent_id, key="")
+        context = ToolContext(
+            actor, hold.run_id, hold.session_id, hold.agent_id, key="", token_id=hold.token_id
+        )
         toolbox = await WorkspaceToolBox.open(
             context, allowed_tools(agent, preferences), also=[REGISTER_OUTCOME.name]
         )
@@ -112,12 +113,6 @@ def _load(actor: Actor, hold: Hold) -> Loaded:
     if task is None:
         raise TaskNotFound
     agent, preferences = get_agent(actor, hold.agent_id), preferences_of(actor)
-    blocks = [*_remembered(actor), mission_context(actor, task)]
+    blocks = [prompt_context(actor, agent_id=agent.pk), mission_context(actor, task)]
     context = "\n\n".join(part for part in blocks if part)
     return Loaded(agent, preferences, messages_for(agent, preferences, task, context))
-
-
-def _remembered(actor: Actor) -> list[str]:
-    """The workspace's shared notes, as blocks; standing instructions first."""
-    notes = dict(list_memories(actor).filter(key__in=BLOCKS).values_list("key", "content"))
-    return [block(tag, notes.get(key, "")) for key, tag in BLOCKS.items()]

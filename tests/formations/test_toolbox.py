@@ -281,3 +281,8 @@ def test_what_cannot_be_handed_over_is_told_to_the_model(context, register):
 def test_a_tool_is_described_once_for_all_runs(context):
     first, second = (asyncio.run(opened(context, leads=True).specs()) for _ in range(2))
     assert all(ours is theirs for ours, theirs in zip(first, second, strict=True))
+
+
+async def test_an_agent_may_call_the_core_tools_by_polpos_names(open_box):
+    box = await open_box(["read", "bash"])
+    assert {spec.name for spec in await box.specs()} == {"read_file", "run_command"}
