@@ -30,6 +30,7 @@ ALSO_OPEN = {
     "events.logs": "an app contributes logs of its own to a surface's list",
     "events.words": "an app says itself how a surface's feeds call its facts",
     "formations.toolbox": "the ToolBox port over a workspace's tools",
+    "tasks.reviewing": "an app above registers what a model is asked about a task",
     "tasks.spec": "plain values: what a task is measured by, read the same way in a mission's document",
     "formations.validation": "whether a value fits a JSON schema; knows no table",
     "formations.policy": "which tools may be used without asking: a review has nobody to ask",
