@@ -6,9 +6,11 @@ import threading
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from apps.core.actor import Actor
 from apps.core.errors import DomainError
+from apps.core.ids import base62
 from apps.engine.ports import Fault
 from apps.engine.providers.scripted import Line
 from apps.events.services import publish
@@ -21,6 +23,7 @@ from apps.tasks.models import Assessment, Task
 from apps.tasks.services import await_review, judging, lock_task, reassess_task
 from apps.tasks.services.judging import is_at_work, open_work
 from apps.workspaces.files import files_root
+from tests.support.stack import wait_until
 from tests.tasks.judges import answers, seat
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -125,19 +128,25 @@ def test_a_task_that_was_tried_again_meanwhile_is_left_alone(world, failed):
 def test_a_request_waits_only_so_long(world, failed):
     run_id = reassess_task(world.aurora.ada, failed.pk)
     assert await_review(world.aurora.ada, run_id, seconds=0.1) is False
-    waiting = threading.Thread(target=lambda: answers_of.append(wait(world, run_id)))
-    answers_of: list[bool] = []
-    waiting.start()
+    answers_of, waiting = aside(lambda: await_review(world.aurora.ada, run_id, seconds=5))
     world.run_queued()
     waiting.join(5)
     assert answers_of == [True]
 
 
-def wait(world, run_id):
-    try:
-        return await_review(world.aurora.ada, run_id, seconds=5)
-    finally:
-        connection.close()
+def aside(work):
+    """(what `work` answers, once it does, the thread it runs in)"""
+    answered = []
+
+    def run():
+        try:
+            answered.append(work())
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return answered, thread
 
 
 def test_when_too_many_wait_nobody_else_is_kept(world, failed, monkeypatch):
@@ -151,6 +160,30 @@ def test_nobody_waits_for_what_is_not_theirs(world, failed, borealis):
     run_id = reassess_task(world.aurora.ada, failed.pk)
     with pytest.raises(RunNotFound):
         await_review(borealis.mallory, run_id)
+
+
+def posted(world, task, **headers):
+    sent = {"X-API-Key": world.aurora.ada_token} | headers
+    path = f"/api/v1/projects/aurora/tasks/{base62(task.pk)}/reassess"
+    return Client().post(path, "{}", "application/json", headers=sent)
+
+
+def test_a_request_returns_when_the_judgement_is_there(world, folder, failed):
+    (folder / "poem.txt").write_text("roses")
+    answered, asking = aside(lambda: posted(world, failed))
+    wait_until(Run.unscoped.filter(kind="review", status="queued").exists)
+    assert answered == []
+    world.run_queued()
+    asking.join(10)
+    assert (answered[0].status_code, answered[0].json()["data"]) == (200, {"reassessed": True})
+    failed.refresh_from_db()
+    assert failed.status == "done"
+
+
+def test_a_request_that_does_not_wait_is_answered_at_once(world, failed):
+    answer = posted(world, failed, Prefer="respond-async")
+    assert answer.status_code == 202
+    assert Run.unscoped.filter(kind="review", status="queued").count() == 1
 
 
 # --- Other work -------------------------------------------------------------------------------
