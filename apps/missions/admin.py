@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.urls import reverse
 from unfold.contrib.filters.admin import ChoicesRadioFilter, FieldTextFilter
 from unfold.decorators import display
 
@@ -59,7 +60,7 @@ STATE_LABELS = {
 
 
 def _missions(_row: Mission) -> str:
-    return show.list_url("missions_mission")
+    return reverse("admin:missions_mission_changelist")
 
 
 def _mission_of(row: Barrier) -> str:

@@ -151,7 +151,11 @@ class World:
         )
 
     def schedule(self, mission: Mission, **fields) -> Schedule:
-        fields = {"expression": "0 7 * * *", "recurring": True, "next_run_at": timezone.now()} | fields
+        fields = {
+            "expression": "0 7 * * *",
+            "recurring": True,
+            "next_run_at": timezone.now(),
+        } | fields
         return Schedule.unscoped.create(
             workspace=self.workspace, subject_type="mission", subject_id=mission.pk, **fields
         )
