@@ -71,7 +71,6 @@ def _mission_of(row: Barrier) -> str:
 class MissionAdmin(WatchedAdmin):
     fragment = "console/mission_live.html"
     watches = "mission"
-    change_form_outer_before_template = "console/watched.html"
     list_display = (
         "name",
         "state",
@@ -93,7 +92,7 @@ class MissionAdmin(WatchedAdmin):
     search_fields = ("name", "group__istartswith")
     id_search = ("pk", "user_id", "workspace_id")
     fieldsets = (
-        (None, {"fields": ("name", "wire", "state", "workspace", "group", "elsewhere")}),
+        (None, {"fields": ("name", "wire", "workspace", "group", "elsewhere")}),
         (
             "Course",
             {

@@ -63,16 +63,12 @@ def open_mission(olga, name):
     olga.page.wait_for_selector("#watch-connection[data-state=on]")
 
 
-def act(olga, button):
+def act(olga, action):
     """Press an action's button, say why, and come back to the mission's page, which is live."""
-    olga.page.get_by_role("link", name=button, exact=True).first.click()
+    olga.page.click(f'a[href$="/{action}/"]')
     olga.page.fill("textarea[name=reason]", "Because it is a test")
     olga.page.click("#reason-form button[type=submit]")
     olga.page.wait_for_selector("#watch-connection[data-state=on]")
-
-
-def box(title):
-    return f'.graph-task:has(title:text-matches("^{title}:"))'
 
 
 def test_a_mission_runs_before_the_operators_eyes(olga, polpo):
@@ -80,11 +76,11 @@ def test_a_mission_runs_before_the_operators_eyes(olga, polpo):
     name = polpo.mission(tasks=[entry("dig"), entry("fill", "dig")], checkpoints=[look])["name"]
     open_mission(olga, name)
     assert olga.page.locator('.graph-task[data-state="planned"]').count() == 2
-    act(olga, "Execute")
+    act(olga, "execute")
     reached = olga.page.locator('.graph-barrier[data-state="reached"]')
     reached.wait_for(state="attached", timeout=PATIENCE)
     assert olga.page.locator('.graph-task[data-state="done"]').count() == 1
-    act(olga, "Approve look")
+    act(olga, "approve")
     olga.page.wait_for_selector('[data-mission-state][data-state="completed"]', timeout=PATIENCE)
     assert olga.page.locator('.graph-task[data-state="done"]').count() == 2
     assert olga.page.get_by_role("heading", name="Report").is_visible()
@@ -158,10 +154,19 @@ def test_the_pages_are_clean_and_fit_a_phone(olga, polpo, theme):
 def test_a_tasks_page_shows_its_transcript_as_it_grows(olga, polpo):
     made = polpo.mission(tasks=[entry("dig")])
     open_mission(olga, made["name"])
-    act(olga, "Execute")
+    act(olga, "execute")
     olga.page.locator('.graph-task[data-state="done"]').wait_for(state="attached", timeout=PATIENCE)
     olga.page.locator("svg.graph a").first.click()
     olga.page.wait_for_selector("#watch-connection[data-state=on]")
     assert olga.page.locator(".journal .live-message[data-role=assistant]").count() == 1
     assert olga.page.locator(".journal .live-text").first.inner_text().strip()
     assert olga.is_clean()
+
+
+def test_what_may_be_done_changes_with_the_mission(olga, polpo):
+    made = polpo.mission(tasks=[entry("dig")])
+    open_mission(olga, made["name"])
+    assert olga.page.locator('a[href$="/abort/"]').count() == 0
+    polpo.ask("POST", f"/missions/{made['id']}/execute")
+    olga.page.wait_for_selector('a[href$="/abort/"]', timeout=PATIENCE)
+    assert olga.page.locator('a[href$="/execute/"]').count() == 0
