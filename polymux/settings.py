@@ -7,6 +7,8 @@ import secrets as _secrets
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from corsheaders.defaults import default_headers
+
 from apps.console.unfold import UNFOLD  # noqa: F401  (unfold reads it here)
 from polymux import env
 from polymux.embedded.sockets import socket_folder
@@ -66,6 +68,8 @@ AUTH_INTERNAL_SECRET = env.text("AUTH_INTERNAL_SECRET")
 CORS_ALLOWED_ORIGINS = env.words("CORS_ORIGINS", "http://localhost:3000,http://localhost:3001")
 CORS_ALLOW_CREDENTIALS = True
 CORS_EXPOSE_HEADERS = ["x-session-id", "x-request-id", "request_id"]
+# Beside the usual ones: what clients of our surfaces send from a page.
+CORS_ALLOW_HEADERS = (*default_headers, "x-session-id", "x-api-key", "idempotency-key")
 METRICS_OPEN = env.flag("POLYMUX_METRICS_OPEN")
 # Hosts (name or network) that outbound HTTP may reach although they are private; providers too.
 OUTBOUND_ALLOW = env.words("POLYMUX_OUTBOUND_ALLOW")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.utils import timezone
-
 from apps.conversations.brought import history_of, is_lone
 from apps.conversations.completions import (
     CompletionRequest,
@@ -15,21 +13,21 @@ from apps.conversations.completions import (
     parse_request,
     sampling_of,
 )
-from apps.conversations.errors import SessionEnded
+from apps.conversations.continuing import place_for, speaks_polpo
 from apps.conversations.history import as_chat as stored_as_chat
-from apps.conversations.inline import SOURCE, InlineTurn
-from apps.conversations.models import Session, SessionStatus
-from apps.conversations.selectors import find_by_external_key, get_session, recent_messages
+from apps.conversations.inline import InlineTurn
+from apps.conversations.models import SessionStatus
+from apps.conversations.selectors import recent_messages
 from apps.conversations.services.turns import open_turns
-from apps.conversations.targets import Setup, resolve_target
+from apps.conversations.targets import resolve_wish
 from apps.core.actor import Scope
-from apps.core.errors import InvalidInput
-from apps.core.ids import parse_session_id, session_wire_id, uuid7
 from apps.engine.ports import ChatMessage
+from apps.knowledge.selectors import prompt_context
 from apps.runs.selectors import said_so_far
 from apps.surfaces import openai
 
 if TYPE_CHECKING:
+    from apps.conversations.models import Session
     from apps.core.actor import Actor
     from apps.surfaces.kit import Credentials
 
@@ -44,71 +42,41 @@ class Admitted:
     turn: InlineTurn
     request: CompletionRequest
     label: str
-    headers: dict[str, str]
+    limits: dict[str, str]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the answer, once the turn has begun: until then another session may take its place."""
+        return self.limits | {"x-session-id": self.turn.place.wire_id}
 
 
 def admit_completion(seen: Credentials, body: bytes) -> Admitted:
     """Prove, throttle, parse, find who answers: in that order. Database work: call it off the loop."""
-    caller, home, headers = openai.SURFACE.admit_home(seen)
+    caller, home, limits = openai.SURFACE.admit_home(seen)
     request = parse_request(body)
-    actor, setup = resolve_target(caller, home, request.model or request.project)
+    actor, setup = resolve_wish(
+        caller, home, model=request.model, project=request.project, agent=request.agent
+    )
     actor.need(Scope.WRITE)
-    session, is_new = _session_for(actor, seen.headers.get("x-session-id", ""), request, setup)
-    goes_on = not is_new and is_lone(request)
+    title = _said(request).strip()[:TITLE_LENGTH] or "Completion"
+    asked = seen.headers.get("x-session-id", "")
+    place = place_for(actor, asked, request, setup, title=title)
+    goes_on = not place.is_new and not speaks_polpo(request) and is_lone(request)
     turn = InlineTurn(
         actor=actor,
         agent=setup.agent,
         preferences=setup.preferences,
-        session=session,
-        is_new=is_new,
+        place=place,
         body=body,
         goes_on=goes_on,
-        history=history_of(request, _stored(actor, session) if goes_on else ()),
+        history=history_of(request, _stored(actor, place.session) if goes_on else ()),
         said=_said(request),
         parts=_image_parts(request),
         sampling=sampling_of(request),
         client_tools=client_tools_of(request),
+        context=prompt_context(actor, agent_id=setup.agent.pk),
     )
-    headers["x-session-id"] = session_wire_id(session.workspace_id, session.pk)
-    return Admitted(turn, request, setup.label, headers)
-
-
-def _session_for(
-    actor: Actor, asked: str, request: CompletionRequest, setup: Setup
-) -> tuple[Session, bool]:
-    """The conversation to go on with, or a new one.
-
-    `x-session-id` names a session, or `new` for one that can be gone on with; `chat_id` is the
-    caller's own name for one (contract/polyant.md B22). Neither: a conversation of this one turn.
-    """
-    key = request.chat_id
-    if asked and asked != "new":
-        workspace_id, session_id = parse_session_id(asked)
-        if workspace_id not in (None, actor.workspace_id):
-            raise InvalidInput("This session belongs to another workspace.", param="x-session-id")
-        session = get_session(actor, session_id)
-        if session.status == SessionStatus.ENDED and session.source != SOURCE:
-            raise SessionEnded
-        return session, False
-    if key and (known := find_by_external_key(actor, SOURCE, key)):
-        return known, False
-    session = _new_session(actor, request, setup)
-    session.external_key = key or (str(session.pk) if asked == "new" else "")
-    return session, True
-
-
-def _new_session(actor: Actor, request: CompletionRequest, setup: Setup) -> Session:
-    now = timezone.now()
-    return Session(
-        id=uuid7(),
-        workspace_id=actor.workspace_id,
-        user_id=actor.user_id,
-        agent_id=setup.agent.pk,
-        source=SOURCE,
-        title=_said(request).strip()[:TITLE_LENGTH] or "Completion",
-        status=SessionStatus.RUNNING,
-        position=now.timestamp(),
-    )
+    return Admitted(turn, request, setup.label, limits)
 
 
 def _stored(actor: Actor, session: Session) -> list[ChatMessage]:

@@ -18,12 +18,14 @@ class ConversationsConfig(AppConfig):
         from apps.conversations import snapshot
         from apps.conversations.chat import ChatRuns
         from apps.conversations.selectors import active_sessions
+        from apps.conversations.tools import register_tools
         from apps.conversations.words import register_words
         from apps.core import gauges
         from apps.events.selectors import complete_with
         from apps.events.services import subscribe
         from apps.runs import kinds
 
+        register_tools()
         kinds.register("chat", ChatRuns())
         register_words()
         complete_with("message.posted", snapshot.complete_messages)

@@ -25,6 +25,7 @@ from apps.events import frames
 from apps.formations.errors import AgentNotFound
 from apps.formations.selectors import get_agent
 from apps.formations.toolbox import WorkspaceToolBox
+from apps.knowledge.selectors import prompt_context
 from apps.runs.kinds import Plan, Rest
 from apps.workspaces.preferences import Preferences, read_preferences
 from apps.workspaces.selectors import get_workspace
@@ -42,6 +43,8 @@ AGENT_KEY = "orchestrator"
 RESTING = (SessionStatus.WAITING, SessionStatus.PAUSED)
 _LOCK = "SELECT 1 FROM conversations_session WHERE workspace_id = %s AND id = %s FOR UPDATE"
 MOST_HISTORY = 400
+ANSWERED = frozenset({Ending.DONE, Ending.HANDED_OVER})
+STATES = dict.fromkeys(ANSWERED, "complete") | {Ending.CANCELLED: "interrupted"}
 BUDGET_WAIT = 1800.0  # seconds a spent session waits for somebody to allow more (contract §4.2)
 
 
@@ -84,9 +87,16 @@ class ChatRuns:
         loaded = await db_call(_load, hold, run_input, brought)
         models = await models_for(loaded.model, loaded.fallback)
         agent, prefs = loaded.agent, loaded.preferences
-        context = ToolContext(actor, hold.run_id, hold.session_id, hold.agent_id, key="")
+        context = ToolContext(
+            actor, hold.run_id, hold.session_id, hold.agent_id, key="", token_id=hold.token_id
+        )
         theirs = brought.client_tools() if brought else ()
-        toolbox = await WorkspaceToolBox.open(context, allowed_tools(agent, prefs), theirs)
+        toolbox = await WorkspaceToolBox.open(
+            context,
+            allowed_tools(agent, prefs),
+            theirs,
+            leads=agent is None or agent.is_default,
+        )
         return Plan(
             actor=actor,
             messages=loaded.messages,
@@ -136,10 +146,11 @@ def _load(hold: Hold, run_input: dict[str, Any], brought: Brought | None) -> Loa
     prefs = read_preferences(get_workspace(actor).settings)
     agent = _agent_of(actor, hold)
     history = _brought_history(hold, brought) if brought else _stored_history(hold, prefs)
+    context = prompt_context(actor, agent_id=agent.pk if agent else None)
     return Loaded(
         agent=agent,
         preferences=prefs,
-        messages=[system_message(agent, prefs), *history],
+        messages=[system_message(agent, prefs, context), *history],
         model=run_input.get("model") or model_of(agent, prefs),
         fallback=fallback_of(agent, prefs),
     )
@@ -199,12 +210,12 @@ def limits_of(agent: Agent | None, prefs: Preferences) -> Limits:
 
 def _keep_reply(hold: Hold, outcome: Outcome, status: str) -> list[Fact]:
     """The assistant's message: its wire id is the run's, as the partial frames already said."""
-    if not outcome.text and outcome.ending is not Ending.DONE:
+    if not outcome.text and outcome.ending not in ANSWERED:
         return []
     said_at = _said_at(hold, status)
     if said_at is None:
         return []
-    state = {Ending.DONE: "complete", Ending.CANCELLED: "interrupted"}.get(outcome.ending, "failed")
+    state = STATES.get(outcome.ending, "failed")
     assert hold.session_id is not None  # a turn has its conversation
     message = Message(
         id=uuid7(),

@@ -12,7 +12,8 @@ import json
 import time
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from apps.conversations.services.messages import MAX_CONTENT
 from apps.core.errors import InvalidInput
@@ -90,6 +91,14 @@ class CompletionRequest(Lenient):
     tool_choice: str | dict[str, Any] | None = None
     chat_id: Annotated[str, Field(max_length=128)] = ""
     project: Annotated[str, Field(max_length=128)] = ""
+    agent: Annotated[str, Field(max_length=128)] = ""
+
+    @field_validator("model", "chat_id", "project", "agent")
+    @classmethod
+    def _storable(cls, value: str) -> str:
+        if "\x00" in value:
+            raise PydanticCustomError("nul", "NUL characters are not allowed.")
+        return value
 
 
 def parse_request(body: bytes) -> CompletionRequest:
@@ -186,9 +195,16 @@ def calls_json(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def finish_reason(outcome: Outcome) -> str:
+    if outcome.handed:
+        return outcome.handed[0]
     if outcome.calls:
         return "tool_calls"
     return outcome.reason if outcome.reason in {"length", "content_filter"} else "stop"
+
+
+def handed_json(outcome: Outcome) -> dict[str, Any]:
+    """What a tool hands to the caller, under its own name (contract/polpo.md §11)."""
+    return dict([outcome.handed]) if outcome.handed else {}
 
 
 def completion_json(completion_id: str, model: str, outcome: Outcome) -> dict[str, Any]:
@@ -201,6 +217,7 @@ def completion_json(completion_id: str, model: str, outcome: Outcome) -> dict[st
         "message": message,
         "logprobs": None,
         "finish_reason": finish_reason(outcome),
+        **handed_json(outcome),
     }
     return {
         "id": completion_id,
@@ -240,13 +257,17 @@ class ChunkWriter:
         """One text delta: the hot path of streaming."""
         return self._before + json.dumps(text).encode() + self._after
 
+    def piece(self, news: str | dict[str, Any]) -> bytes:
+        """A text delta, or what has become of a tool call (contract/polpo.md §11)."""
+        return self.text(news) if isinstance(news, str) else self._frame({}, tool_call=news)
+
     def closing(self, outcome: Outcome) -> bytes:
         """Tool calls if any, the finish, the usage if asked for, and `[DONE]`."""
         frames = []
         if outcome.calls:
             calls = [call | {"index": place} for place, call in enumerate(calls_json(outcome))]
             frames.append(self._frame({"tool_calls": calls}))
-        frames.append(self._frame({}, finish=finish_reason(outcome)))
+        frames.append(self._frame({}, finish=finish_reason(outcome), **handed_json(outcome)))
         if self._with_usage:
             frames.append(
                 self._line(self._head | {"choices": [], "usage": usage_json(outcome.usage)})
@@ -257,8 +278,8 @@ class ChunkWriter:
         """A failure after the first byte: the SDKs raise on a chunk that has `error`."""
         return self._line(body) + b"data: [DONE]\n\n"
 
-    def _frame(self, delta: dict[str, Any], *, finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def _frame(self, delta: dict[str, Any], *, finish: str | None = None, **beside: Any) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish, **beside}
         tail = {"usage": None} if self._with_usage else {}
         return self._line(self._head | {"choices": [choice]} | tail)
 

@@ -52,6 +52,11 @@ class ModelNotFound(NotFound):
     message = "No such model."
 
 
+class ProjectNotFound(NotFound):
+    code = "project_not_found"
+    message = "No such project."
+
+
 class TurnInProgress(Conflict):
     code = "turn_in_progress"
     message = "A turn of this session is still in progress."

@@ -28,10 +28,10 @@ DEFAULT_PROMPT = (
 )
 
 
-def system_message(agent: Agent | None, preferences: Preferences) -> ChatMessage:
-    """The workspace's instructions, then the agent's own prompt."""
+def system_message(agent: Agent | None, preferences: Preferences, context: str = "") -> ChatMessage:
+    """The workspace's instructions, the agent's own prompt, then what is remembered (`context`)."""
     prompt = agent.system_prompt if agent and agent.system_prompt else DEFAULT_PROMPT
-    return ChatMessage("system", f"{preferences.instructions}\n\n{prompt}".strip())
+    return ChatMessage("system", f"{preferences.instructions}\n\n{prompt}\n\n{context}".strip())
 
 
 def as_chat(rows: list[Message]) -> list[ChatMessage]:

@@ -8,9 +8,10 @@ Once it has waited for a human it is a turn like others: any worker goes on with
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -26,6 +27,7 @@ from apps.conversations.chat import (
     model_of,
     sampling_for,
 )
+from apps.conversations.continuing import REOPENED, STATELESS, anew, let_go
 from apps.conversations.errors import SessionEnded, SessionPaused, TurnInProgress
 from apps.conversations.events import MessagePosted, SessionChanged, SessionCreated
 from apps.conversations.history import system_message
@@ -34,7 +36,8 @@ from apps.conversations.services.sessions import lock_session
 from apps.conversations.services.turns import cancel_turns, lock_turns
 from apps.core.aio import db_call
 from apps.core.ids import uuid7
-from apps.core.rows import insert
+from apps.core.redact import redacted
+from apps.core.rows import execute, insert
 from apps.core.tools import ToolContext
 from apps.engine.chosen import models_for
 from apps.engine.ports import Go, Spend
@@ -43,7 +46,7 @@ from apps.formations.toolbox import WorkspaceToolBox
 from apps.runs import budgets
 from apps.runs.events import RunStarted
 from apps.runs.holding import Hold, owner_name
-from apps.runs.journal import ASKING, RunJournal
+from apps.runs.journal import ASKING, RESULT_IN_EVENT, RunJournal
 from apps.runs.kinds import Plan
 from apps.runs.models import Run, RunKind, RunStatus
 from apps.runs.runner import LiveRun, drive
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
 
+    from apps.conversations.continuing import Place
     from apps.core.actor import Actor
     from apps.core.facts import Fact
     from apps.engine.ports import (
@@ -61,13 +65,16 @@ if TYPE_CHECKING:
         Outcome,
         Sampling,
         StepRecord,
+        ToolCall,
+        ToolResult,
         ToolSpec,
     )
     from apps.formations.models import Agent
     from apps.workspaces.preferences import Preferences
 
 
-SOURCE = "openai"
+_TAKE = """UPDATE conversations_session SET status = 'running', last_active_at = now()
+ WHERE workspace_id = %s AND id = %s AND status = 'idle' AND deleted_at IS NULL RETURNING id"""
 
 
 @dataclass(slots=True)
@@ -75,13 +82,13 @@ class InlineTurn:
     """One completion to be made. `session` has no row yet when `is_new`.
 
     `history` is what the request (its `body`) brought, after what is stored if `goes_on`.
+    `context`: what is remembered, for the prompt.
     """
 
     actor: Actor
     agent: Agent
     preferences: Preferences
-    session: Session
-    is_new: bool
+    place: Place
     body: bytes
     goes_on: bool
     history: Sequence[ChatMessage]
@@ -89,19 +96,43 @@ class InlineTurn:
     parts: list[dict[str, str]] | None
     sampling: Sampling
     client_tools: Sequence[ToolSpec]
+    context: str = ""
     run_id: UUID = field(default_factory=uuid7)
+
+    @property
+    def session(self) -> Session:
+        return self.place.session
+
+    @property
+    def is_new(self) -> bool:
+        return self.place.is_new
 
 
 class TokenListener(SessionListener):
-    """Tells the request's own writer too."""
+    """Tells the request's own writer too: texts, and what becomes of tool calls (polpo.md §11)."""
 
-    def __init__(self, turn: InlineTurn, on_delta: Callable[[str], None]) -> None:
+    def __init__(self, turn: InlineTurn, on_news: Callable[[str | dict[str, Any]], None]) -> None:
         super().__init__(turn.session.pk, turn.run_id)
-        self._on_delta = on_delta
+        self._on_news = on_news
 
     def delta(self, text: str) -> None:
-        self._on_delta(text)
+        self._on_news(text)
         super().delta(text)
+
+    def call_started(self, call: ToolCall) -> None:
+        about = {"id": call.id, "name": call.name}
+        self._on_news(about | {"state": "preparing"})
+        self._on_news(about | {"state": "calling", "arguments": redacted(call.arguments)})
+
+    def call_ended(self, call: ToolCall, result: ToolResult, seconds: float) -> None:
+        state = "error" if result.is_error else "completed"
+        self._on_news({"id": call.id, "name": call.name, "state": state, "result": shown(result)})
+
+
+def shown(result: ToolResult) -> str:
+    """A result as the live stream tells it: text, without secrets, not too long."""
+    text = result.content if result.data is None else json.dumps(redacted(result.data))
+    return text if len(text) <= RESULT_IN_EVENT else text[:RESULT_IN_EVENT] + "…"
 
 
 class InlineJournal(RunJournal):
@@ -143,9 +174,11 @@ class InlineJournal(RunJournal):
     def _open_rows(self, worst: Spend) -> Go:
         turn, session = self._turn, self._turn.session
         resting: list[Run] = []
-        if not turn.is_new:  # locked before the budgets, as everywhere
+        if turn.place.joined:
+            self._take(session)
+        elif not turn.is_new:  # locked before the budgets, as everywhere
             resting = self._lock_known(session)
-        elif session.external_key:  # a conversation that may be gone on with
+        elif session.external_key or session.source != STATELESS:  # it may be gone on with
             budgets.cap_session(turn.actor, session.pk, turn.preferences)
         promised = budgets.reserve(self.hold, worst)
         if promised is False:
@@ -174,6 +207,11 @@ class InlineJournal(RunJournal):
         publish(turn.actor, *facts)
         return Go.ON
 
+    def _take(self, session: Session) -> None:
+        """A conversation that we chose runs again, if it still rests; else another one does as well."""
+        if not execute(_TAKE, [session.workspace_id, session.pk]):
+            raise TurnInProgress
+
     def _lock_known(self, session: Session) -> list[Run]:
         """The known session and its turns that rest, locked; refused if it may not be gone on with.
 
@@ -183,7 +221,7 @@ class InlineJournal(RunJournal):
         now = lock_session(self._turn.actor, session.pk)
         if now.status == SessionStatus.PAUSED:
             raise SessionPaused
-        if now.status == SessionStatus.ENDED and now.source != SOURCE:
+        if now.status == SessionStatus.ENDED and now.source not in REOPENED:
             raise SessionEnded
         turns = lock_turns(self._turn.actor, session.pk)
         if any(run.status == RunStatus.RUNNING for run in turns):
@@ -275,24 +313,57 @@ def live_run(turn: InlineTurn) -> LiveRun:
     return LiveRun(hold)
 
 
-async def carry_out(turn: InlineTurn, live: LiveRun, on_delta: Callable[[str], None]) -> Outcome:
-    """Run the turn to its rest. Raises DomainError where nothing could be begun."""
-    plan = await _plan(turn, on_delta)
+async def carry_out(
+    turn: InlineTurn, live: LiveRun, on_news: Callable[[str | dict[str, Any]], None]
+) -> Outcome:
+    """Run the turn to its rest. Raises DomainError where nothing could be begun.
+
+    A conversation that we chose may be taken by another request before this one begins: then this
+    one opens its own.
+    """
+    place = turn.place
+    try:
+        return await _carry(turn, live, on_news)
+    except (TurnInProgress, SessionEnded, SessionPaused):
+        if not place.joined:
+            raise
+    finally:
+        if place.joined:
+            let_go(place)
+    session = anew(turn.session)
+    turn.place = replace(turn.place, session=session, is_new=True, joined=False)
+    live.hold = replace(live.hold, session_id=session.pk)
+    return await _carry(turn, live, on_news)
+
+
+async def _carry(
+    turn: InlineTurn, live: LiveRun, on_news: Callable[[str | dict[str, Any]], None]
+) -> Outcome:
+    plan = await _plan(turn, on_news)
     return await drive(live.hold, plan, InlineJournal(turn, live), live=live)
 
 
-async def _plan(turn: InlineTurn, on_delta: Callable[[str], None]) -> Plan:
+async def _plan(turn: InlineTurn, on_news: Callable[[str | dict[str, Any]], None]) -> Plan:
     agent, prefs = turn.agent, turn.preferences
     models = await models_for(model_of(agent, prefs), fallback_of(agent, prefs))
-    context = ToolContext(turn.actor, turn.run_id, turn.session.pk, agent.pk, key="")
-    toolbox = await WorkspaceToolBox.open(context, allowed_tools(agent, prefs), turn.client_tools)
+    actor = turn.actor
+    context = ToolContext(
+        actor, turn.run_id, turn.session.pk, agent.pk, key="", token_id=actor.token_id
+    )
+    toolbox = await WorkspaceToolBox.open(
+        context,
+        allowed_tools(agent, prefs),
+        turn.client_tools,
+        leads=agent.is_default,
+        hands_over=True,
+    )
     return Plan(
         actor=turn.actor,
-        messages=[system_message(agent, prefs), *turn.history],
+        messages=[system_message(agent, prefs, turn.context), *turn.history],
         models=models,
         toolbox=toolbox,
         gate=toolbox.gate(),
-        listener=TokenListener(turn, on_delta),
+        listener=TokenListener(turn, on_news),
         sampling=sampling_for(agent, turn.sampling),
         limits=limits_of(agent, prefs),
         client_tools=turn.client_tools,

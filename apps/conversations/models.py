@@ -82,6 +82,16 @@ class Session(TenantModel):
                 condition=models.Q(deleted_at__isnull=True),
             ),
             models.Index(
+                fields=["workspace", "-updated_at", "-id"],
+                name="session_by_change",
+                condition=models.Q(deleted_at__isnull=True),
+            ),
+            models.Index(
+                fields=["workspace", "-updated_at"],
+                name="session_of_polpo",
+                condition=models.Q(source="polpo", status="idle"),
+            ),
+            models.Index(
                 fields=["token_id"],
                 name="session_active_of_token",
                 condition=~models.Q(status="ended"),

@@ -34,12 +34,13 @@ FAILURES: dict[str, type[DomainError]] = {
     "time_limit": UpstreamTimeout,
     "internal": Internal,
 }
+ANSWERS = frozenset({Ending.DONE, Ending.CLIENT_TOOLS, Ending.WAITING, Ending.HANDED_OVER})
 WAITING_NOTE = "[Waiting for a human's decision: approval {approval_id}.]"
 
 
 def failure_of(outcome: Outcome) -> DomainError | None:
     """The error an outcome stands for; None when there is an answer to give."""
-    if outcome.ending in {Ending.DONE, Ending.CLIENT_TOOLS, Ending.WAITING}:
+    if outcome.ending in ANSWERS:
         return None
     if outcome.ending is Ending.CANCELLED:
         return TurnCancelled()

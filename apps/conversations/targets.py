@@ -11,11 +11,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from apps.conversations.errors import ModelNotFound
+from apps.conversations.errors import ModelNotFound, ProjectNotFound
 from apps.core.actor import Scope
 from apps.core.errors import NotFound, WorkspaceMismatch
 from apps.formations.selectors import default_agent, find_agent, list_agents
 from apps.formations.services import ensure_default_agent
+from apps.surfaces import openai
 from apps.workspaces.credentials import actor_in
 from apps.workspaces.preferences import Preferences, read_preferences
 from apps.workspaces.selectors import find_workspace_id, get_workspace, list_workspaces
@@ -44,6 +45,36 @@ class Setup:
 
 _known: dict[tuple[UUID, str], tuple[float, Setup]] = {}
 _lock = threading.Lock()
+
+
+def resolve_wish(
+    caller: Caller, home: Actor, *, model: str, project: str, agent: str
+) -> tuple[Actor, Setup]:
+    """As `resolve_target`, for requests that name a project (slug or id) or an agent.
+
+    A project comes before the model, which is then no more than a word; an agent is one of the
+    project's, else of the workspace the model names, else of the caller's home. Raises
+    ProjectNotFound, AgentNotFound, ModelNotFound.
+    """
+    if not (project or agent):
+        return resolve_target(caller, home, model)
+    if project:
+        actor = _project(caller, home, project)
+        return actor, setup_of(actor, agent)
+    try:
+        actor, _ = resolve_target(caller, home, model)
+    except ModelNotFound:
+        actor = home
+    return actor, setup_of(actor, agent)
+
+
+def _project(caller: Caller, home: Actor, project: str) -> Actor:
+    try:
+        if setup_of(home, "").label == project:
+            return home
+        return actor_in(caller, openai.SURFACE.workspace_id(caller, project))
+    except (NotFound, WorkspaceMismatch):
+        raise ProjectNotFound(param="project") from None
 
 
 def resolve_target(caller: Caller, home: Actor, model: str) -> tuple[Actor, Setup]:

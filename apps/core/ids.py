@@ -120,5 +120,10 @@ def parse_session_id(text: str) -> tuple[UUID | None, UUID]:
     raise NotFound
 
 
+def parse_session_ref(text: str) -> tuple[UUID | None, UUID]:
+    """As `parse_session_id`, and a bare `<base62>` too: a session as polpo's clients name it."""
+    return parse_session_id(text) if text.startswith("ses_") else (None, parse_bare(text))
+
+
 def request_id() -> str:
     return f"req_{base62(uuid7())}"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LONGEST_NAME = 200  # characters
 LONGEST_TEXT = 100_000  # characters
 MOST_PROBLEMS = 100  # places named; the rest would only repeat them
+ALWAYS: Mapping[str, Any] = {"always": True}  # metadata of a field that `as_json` never leaves out
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # NUL as JSON spells it; the backslashes before it must not escape the escape.
 _NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -227,22 +228,28 @@ def read_instant(text: str) -> datetime:
         raise ValueError("Must be a moment such as 2026-05-01T09:00:00Z.") from None
 
 
-def as_json(value: Any) -> Any:
-    """A frozen dataclass as the wire spells it: camelCase keys, what is absent left out."""
+def as_json(value: Any, *, sparse: bool = False) -> Any:
+    """A frozen dataclass as the wire spells it: camelCase keys, what is absent left out.
+
+    `sparse`: what says no more than the default does is left out, too.
+    """
     if isinstance(value, datetime):
         return rfc3339(value)
     if isinstance(value, timedelta):
         return duration_text(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # as it was written: 60000, not 60000.0
     if isinstance(value, tuple):
-        return [as_json(item) for item in value]
+        return [as_json(item, sparse=sparse) for item in value]
     if not is_dataclass(value) or isinstance(value, type):
         return value
     found = ((field, getattr(value, field.name)) for field in fields_of(value))
     return {
-        _camel(field.name): as_json(item)
+        _camel(field.name): as_json(item, sparse=sparse)
         for field, item in found
         # An empty list where the default is None says something: nobody, as opposed to anybody.
-        if item is not None and not (item in ("", ()) and item == field.default)
+        if item is not None
+        and (field.metadata or not ((sparse or item in ("", ())) and item == field.default))
     }
 
 

@@ -18,13 +18,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """Whose hands, and for which call. `key` is the same for a repeat of the same call."""
+    """Whose hands, and for which call. `key` is the same for a repeat of the same call.
+
+    `token_id` is the credential of the one who asked for this turn (`actor.user_id` is the person):
+    what a tool may do in their name is read anew from it, see `workspaces.asking`.
+    """
 
     actor: Actor
     run_id: UUID
     session_id: UUID | None
     agent_id: UUID | None
     key: str
+    token_id: UUID | None = None
+
+
+ORCHESTRATOR = "orchestrator"  # the tag of tools for the workspace's default agent only
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """A tool that ends the turn and hands the caller of the chat something to do or to answer.
+
+    `reason` is the finish reason and names the payload (contract/polpo.md §11); `payload` makes it
+    from the arguments and raises `ToolFailed` where they make no sense. `words` says it in text, for
+    clients that know nothing of this. `parameters`: where they differ from the tool's own. `only`:
+    there is no other way, so the tool is not offered where nobody could take the payload.
+    """
+
+    reason: str
+    payload: Callable[[ToolContext, dict[str, Any]], Awaitable[dict[str, Any]]]
+    words: Callable[[dict[str, Any]], str] | None = None
+    parameters: dict[str, Any] | None = None
+    only: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +58,9 @@ class Tool:
 
     `parameters` is a JSON schema object. `call` returns JSON-ready data or text and raises
     `ToolFailed` with words for the model. `timeout` seconds; `max_output` characters.
-    `interactive` tools end the turn as `waiting` (ask_user, request_approval).
+    `interactive` tools end the turn as `waiting` (ask_user, request_approval); with a `hand_over` they
+    end it for good where the caller takes the payload. `private`: the arguments hold a secret, which
+    is kept out of the journal.
     """
 
     name: str
@@ -46,6 +73,8 @@ class Tool:
     needs_approval: bool = False
     interactive: bool = False
     tags: frozenset[str] = field(default_factory=frozenset)
+    hand_over: HandOver | None = None
+    private: bool = False
 
 
 class ToolFailed(Exception):

@@ -10,7 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from apps.engine import tracing
-from apps.engine.ports import Denied, LeaseLost, NeedsHuman, ToolResult, ToolWaits
+from apps.engine.ports import (
+    Denied,
+    LeaseLost,
+    NeedsHuman,
+    ToolEnds,
+    ToolResult,
+    ToolWaits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -85,7 +92,7 @@ class Watch:
 
 
 async def answer_call(ports: Ports, call: ToolCall, key: str, known: Collection[str]) -> ToolResult:
-    """The result of `call`: of the tool, or in words why not. Raises `ToolWaits`."""
+    """The result of `call`: of the tool, or in words why not. Raises `ToolWaits`, `ToolEnds`."""
     refusal = await _refusal(ports, call, key, known)
     began = ports.clock.monotonic()
     ports.listener.call_started(call)
@@ -121,7 +128,7 @@ async def _run(ports: Ports, call: ToolCall, key: str) -> ToolResult:
     ):
         try:
             return await ports.toolbox.call(call, key=key)
-        except (ToolWaits, LeaseLost):
+        except (ToolWaits, ToolEnds, LeaseLost):
             raise
         except Exception:
             log.exception("the tool %s failed in an unforeseen way", call.name)

@@ -42,11 +42,12 @@ def message_tokens(message: ChatMessage) -> int:
 
 def estimate(messages: Iterable[ChatMessage], tools: Iterable[ToolSpec] = ()) -> int:
     """Tokens of a prompt, never below the real number by much."""
-    tokens = sum(map(message_tokens, messages))
-    for tool in tools:
-        tokens += MESSAGE_TOKENS + text_tokens(tool.name + tool.description)
-        tokens += text_tokens(json.dumps(tool.parameters))
-    return tokens
+    return sum(map(message_tokens, messages)) + sum(map(tool_tokens, tools))
+
+
+def tool_tokens(tool: ToolSpec) -> int:
+    """An upper estimate; a tool's JSON is made once, so this costs nothing."""
+    return MESSAGE_TOKENS + -(-len(tool.function) // BYTES_A_TOKEN)
 
 
 def trim(messages: Sequence[ChatMessage], *, window: int, reserve: int) -> tuple[ChatMessage, ...]:

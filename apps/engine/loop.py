@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apps.engine import tracing
-from apps.engine.calls import Watch, answer_call, unique_ids
+from apps.engine.calls import Watch, answer_call, storable, unique_ids
 from apps.engine.ports import (
     Ending,
     Fault,
@@ -22,6 +22,7 @@ from apps.engine.ports import (
     Sampling,
     Spend,
     StepRecord,
+    ToolEnds,
     ToolWaits,
 )
 from apps.engine.replies import Reply, ask, plans_for
@@ -30,7 +31,7 @@ from apps.engine.state import Turn, TurnState, after_step, dump_call, joint, reb
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from apps.engine.ports import Ports, ToolCall, ToolSpec
+    from apps.engine.ports import Ports, ToolCall, ToolResult, ToolSpec
 
 __all__ = ["Turn", "TurnState", "advance", "rebuild", "run_turn"]
 
@@ -226,11 +227,14 @@ def _model_record(state: TurnState, reply: Reply, why: str, seconds: float) -> S
 
 # --- A tool's result ----------------------------------------------------------------------------
 async def _next_call(state: TurnState, turn: Turn) -> ToolCall | None:
-    """The first pending call that is ours to make."""
+    """The first pending call that is ours to make; one that would end the turn goes before all."""
     if not state.pending:
         return None
-    theirs = {spec.name for spec in await turn.tools() if spec.client}
-    return next((call for call in state.pending if call.name not in theirs), None)
+    specs = await turn.tools()
+    theirs = {spec.name for spec in specs if spec.client}
+    ending = {spec.name for spec in specs if spec.ends_turn}
+    ours = [call for call in state.pending if call.name not in theirs]
+    return next((call for call in ours if call.name in ending), ours[0] if ours else None)
 
 
 async def _tool_step(state: TurnState, turn: Turn, call: ToolCall) -> TurnState | Outcome:
@@ -247,7 +251,19 @@ async def _tool_step(state: TurnState, turn: Turn, call: ToolCall) -> TurnState 
         outcome = _outcome(state, Ending.WAITING, approval_id=waits.approval_id)
         await ports.journal.close(outcome)
         return outcome
-    step = StepRecord(
+    except ToolEnds as ends:
+        return await _hand_over(state, turn, call, ends)
+    step = _tool_record(index, call, result, ports.clock.monotonic() - began)
+    after = after_step(state, step)
+    outcome_or_none = await _rest_after_tool(after, turn, watch.why)
+    await ports.journal.record(step, outcome_or_none)
+    return outcome_or_none or after
+
+
+def _tool_record(
+    index: int, call: ToolCall, result: ToolResult | None, seconds: float
+) -> StepRecord:
+    return StepRecord(
         index=index,
         kind="tool",
         name=call.name,
@@ -257,12 +273,22 @@ async def _tool_step(state: TurnState, turn: Turn, call: ToolCall) -> TurnState 
         output=None
         if result is None
         else {"content": result.content, "is_error": result.is_error, "data": result.data},
-        seconds=ports.clock.monotonic() - began,
+        seconds=seconds,
     )
+
+
+async def _hand_over(state: TurnState, turn: Turn, call: ToolCall, ends: ToolEnds) -> Outcome:
+    """The turn ends with what `call` hands to the caller; other calls of the reply are dropped."""
+    step = replace(_tool_record(state.steps + 1, call, None, 0.0), status="interrupted")
     after = after_step(state, step)
-    outcome_or_none = await _rest_after_tool(after, turn, watch.why)
-    await ports.journal.record(step, outcome_or_none)
-    return outcome_or_none or after
+    if ends.words and not after.text:
+        turn.ports.listener.delta(ends.words)
+        after = replace(after, text=ends.words)
+    outcome = replace(
+        _outcome(after, Ending.HANDED_OVER), handed=(ends.reason, storable(ends.payload))
+    )
+    await turn.ports.journal.record(step, outcome)
+    return outcome
 
 
 async def _rest_after_tool(state: TurnState, turn: Turn, why: str) -> Outcome | None:

@@ -6,8 +6,10 @@ The loop (`loop.py`) is a pure step over these ports: scripted ports test it wit
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -44,14 +46,28 @@ class ChatMessage:
     tool_call_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolSpec:
-    """`client`: the caller of the API runs it; the turn ends with the call handed out."""
+    """`client`: the caller of the API runs it; the turn ends with the call handed out.
+
+    `ends_turn`: it hands something over and ends the turn, before any other call of the same reply.
+    """
 
     name: str
     description: str
     parameters: dict[str, Any]
     client: bool = False
+    ends_turn: bool = False
+
+    @cached_property
+    def function(self) -> str:
+        """As OpenAI spells a function, in JSON. Made once: a chat offers forty of these each time."""
+        function = {
+            "name": self.name,
+            "description": self.description,
+            "parameters": self.parameters,
+        }
+        return json.dumps({"type": "function", "function": function})
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +192,22 @@ class ToolWaits(Exception):
         super().__init__(approval_id)
 
 
+class ToolEnds(Exception):
+    """The call ends the turn: `payload` goes to the caller under the name `reason`.
+
+    `words` say it in text, where the model has said nothing itself.
+    """
+
+    def __init__(self, reason: str, payload: dict[str, Any], words: str = "") -> None:
+        self.reason, self.payload, self.words = reason, payload, words
+        super().__init__(reason)
+
+
 class ToolBox(Protocol):
     """The tools this run may use. `call` never raises for a tool's own failure: it is a result.
 
     `key` is an idempotency key: the same for a repeat of the same call after a crash.
-    Raises `ToolWaits` for an interactive tool.
+    Raises `ToolWaits` for an interactive tool, `ToolEnds` for one that hands something over.
     """
 
     async def specs(self) -> Sequence[ToolSpec]: ...
@@ -238,7 +265,7 @@ class StepRecord:
     index: int
     kind: str  # "model" | "tool"
     name: str
-    status: str  # "ok" | "error" | "cancelled"
+    status: str  # "ok" | "error" | "cancelled" | "interrupted": it handed something over
     call_id: str = ""
     input: Any = None
     output: Any = None
@@ -251,6 +278,7 @@ class Ending(StrEnum):
     DONE = "done"
     WAITING = "waiting"
     CLIENT_TOOLS = "client_tools"
+    HANDED_OVER = "handed_over"
     CANCELLED = "cancelled"
     FAILED = "failed"
     LEASE_LOST = "lease_lost"
@@ -263,6 +291,7 @@ class Outcome:
     the newest model reply that had any.
 
     WAITING: `approval_id`. CLIENT_TOOLS: `calls`. FAILED: `code` and `message`.
+    HANDED_OVER: `handed` is (reason, payload).
     `reason` is the provider's finish reason; `model` the reference that answered (a fallback may).
     """
 
@@ -277,6 +306,7 @@ class Outcome:
     approval_id: str = ""
     code: str = ""
     message: str = ""
+    handed: tuple[str, dict[str, Any]] | None = None
 
 
 class Journal(Protocol):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from apps.engine import tracing
 from apps.engine.calls import storable
-from apps.engine.history import estimate, text_tokens, trim
+from apps.engine.history import estimate, text_tokens, tool_tokens, trim
 from apps.engine.ports import (
     RETRYABLE,
     CallReady,
@@ -22,7 +22,9 @@ from apps.engine.ports import (
 )
 
 if TYPE_CHECKING:
-    from apps.engine.ports import Finished, ModelChoice, ToolCall
+    from collections.abc import Sequence
+
+    from apps.engine.ports import Finished, ModelChoice, ToolCall, ToolSpec
     from apps.engine.state import Turn, TurnState
 
 log = logging.getLogger(__name__)
@@ -70,16 +72,34 @@ async def plans_for(state: TurnState, turn: Turn) -> list[Plan]:
         sampling = replace(sampling, tool_choice=None)  # a forced call, once made, is not forced
     left = turn.seconds_left(state)
     seconds = REQUEST_SECONDS if left is None else max(1.0, min(left, REQUEST_SECONDS))
-    tool_tokens = estimate((), tools)
     plans = []
     for choice in turn.ports.models:
+        offered = offered_to(choice, tools)
+        weight = sum(map(tool_tokens, offered))
         most = min(sampling.max_tokens or choice.max_output, max(1, choice.window // 2))
-        messages = trim(state.messages, window=choice.window, reserve=most + tool_tokens)
+        messages = trim(state.messages, window=choice.window, reserve=most + weight)
         request = ModelRequest(
-            choice.model, messages, tools, replace(sampling, max_tokens=most), seconds
+            choice.model, messages, offered, replace(sampling, max_tokens=most), seconds
         )
-        plans.append(Plan(choice, request, Usage(estimate(messages) + tool_tokens, most)))
+        plans.append(Plan(choice, request, Usage(estimate(messages) + weight, most)))
     return plans
+
+
+def offered_to(choice: ModelChoice, tools: Sequence[ToolSpec]) -> Sequence[ToolSpec]:
+    """The tools a model is told of: none where it calls none, else as many as fit a third of its window.
+
+    The caller's own come first (see `WorkspaceToolBox`): they are the last to go.
+    """
+    if not getattr(choice.provider, "offer_tools", True):
+        return ()
+    room = choice.window // 3
+    offered: list[ToolSpec] = []
+    for tool in tools:
+        room -= tool_tokens(tool)
+        if room < 0:
+            return tuple(offered)
+        offered.append(tool)
+    return tools
 
 
 async def ask(turn: Turn, plans: list[Plan], reply: Reply) -> None:

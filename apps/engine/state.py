@@ -94,6 +94,8 @@ def after_step(state: TurnState, step: StepRecord) -> TurnState:
         ),
     )
     if step.kind == "tool":
+        if step.status == "interrupted":  # it ended the turn: nothing else is answered
+            return replace(state, pending=())
         return state if step.status == "cancelled" else _answered(state, step)
     output = step.output or {}
     if step.status == "ok":

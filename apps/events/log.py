@@ -142,6 +142,15 @@ def replay_from(
     return next(iter(beyond), begin)
 
 
+def log_end(workspace_id: UUID, *, session_id: UUID | None, limit: int) -> list[EventRow]:
+    """The last rows, oldest first, as they were written: nothing is completed."""
+    rows = Event.objects.filter(workspace_id=workspace_id)
+    if session_id is not None:
+        rows = rows.filter(session_id=session_id)
+    found = rows.order_by("-seq").values_list(*_COLUMNS)[:limit]
+    return [EventRow(*row) for row in reversed(found)]
+
+
 def heads(workspace_ids: Iterable[UUID]) -> dict[UUID, int]:
     """Workspace -> last number, for those that have one."""
     found = StreamHead.objects.filter(workspace_id__in=list(workspace_ids))

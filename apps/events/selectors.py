@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apps.core.actor import Scope
 from apps.events import logs
 from apps.events.log import (
     MOST_ROWS,
@@ -11,6 +12,7 @@ from apps.events.log import (
     complete_with,
     heads,
     log_after,
+    log_end,
     oldest_kept,
 )
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from apps.core.actor import Actor
     from apps.events.logs import LogSession
 
-__all__ = ["EventRow", "complete_with", "events_after", "head", "oldest"]
+__all__ = ["EventRow", "complete_with", "events_after", "head", "latest_events", "oldest"]
 
 
 def events_after(
@@ -29,6 +31,14 @@ def events_after(
 ) -> list[EventRow]:
     """The workspace's facts after `seq`, oldest first; `session_id` narrows to one conversation."""
     return log_after(actor.workspace_id, seq, session_id=session_id, limit=limit)
+
+
+def latest_events(
+    actor: Actor, *, session_id: UUID | None = None, limit: int = 100
+) -> list[EventRow]:
+    """The last facts of the workspace, or of one of its conversations, oldest first."""
+    actor.need(Scope.READ)
+    return log_end(actor.workspace_id, session_id=session_id, limit=min(limit, MOST_ROWS))
 
 
 def head(actor: Actor) -> int:

@@ -1,6 +1,6 @@
 """The tools of one run: what is registered, what MCP servers offer, what the caller brought.
 
-A tool's failure is a result the model can read, never an exception: only `ToolWaits` and
+A tool's failure is a result the model can read, never an exception: only `ToolWaits`, `ToolEnds` and
 cancellation pass through.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from apps.core import tools
 from apps.core.errors import DomainError
-from apps.engine.ports import ToolCall, ToolResult, ToolSpec, ToolWaits
+from apps.engine.ports import ToolCall, ToolEnds, ToolResult, ToolSpec, ToolWaits
 from apps.formations import mcp
 from apps.formations.gate import WorkspaceGate
 from apps.formations.mcp_tools import LONGEST_ANSWER
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from apps.core.tools import Tool, ToolContext
+    from apps.core.tools import HandOver, Tool, ToolContext
     from apps.formations.mcp_tools import Listed
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,13 @@ class WorkspaceToolBox:
         policy: Policy,
         allowed: Sequence[str] | None,
         also: Sequence[str] = (),
+        *,
+        leads: bool = False,
+        hands_over: bool = False,
     ) -> None:
         self._context, self._policy, self._allowed = context, policy, allowed
         self._also = frozenset(also)
+        self._leads, self._hands_over = leads, hands_over
         self._local: dict[str, Tool] = {}
         self._remote: dict[str, Remote] = {}
         self._specs: dict[str, ToolSpec] = {}
@@ -70,16 +74,21 @@ class WorkspaceToolBox:
         client_tools: Sequence[ToolSpec] = (),
         *,
         also: Sequence[str] = (),
+        leads: bool = False,
+        hands_over: bool = False,
     ) -> WorkspaceToolBox:
         """Collect the tools. `allowed`: names with `*`; None: all that are enabled; empty: none.
         `also`: names that this kind of run has whatever the agent may use.
+
+        `leads`: the workspace's orchestrator, who has the tools of that tag beside those. `hands_over`:
+        the caller takes what a tool hands over, so such a tool ends the turn instead of waiting.
 
         Costs one query at most (none while the policy is remembered, none when `allowed` is empty),
         plus what the connections to MCP servers cost.
         """
         wanted = allowed is None or len(allowed) > 0 or len(also) > 0
         policy = await current_policy(context.actor) if wanted else Policy()
-        box = cls(context, policy, allowed, also)
+        box = cls(context, policy, allowed, also, leads=leads, hands_over=hands_over)
         for spec in client_tools:
             box._add(spec)
         if wanted:
@@ -95,7 +104,7 @@ class WorkspaceToolBox:
         return tuple(self._specs.values())
 
     async def call(self, call: ToolCall, *, key: str) -> ToolResult:
-        """Run one call. Raises only `ToolWaits`."""
+        """Run one call. Raises only `ToolWaits` and `ToolEnds`."""
         wrong = self._refused(call)
         if wrong:
             return ToolResult(wrong, is_error=True)
@@ -112,6 +121,15 @@ class WorkspaceToolBox:
         self._specs[spec.name] = spec
         return True
 
+    def _may_have(self, tool: Tool) -> bool:
+        """The orchestrator's tools are for it alone, and for an agent that names one exactly."""
+        if tool.hand_over is not None and tool.hand_over.only and not self._hands_over:
+            return False
+        if tools.ORCHESTRATOR not in tool.tags:
+            return self._may_use(tool.name, by_default=tool.enabled_by_default)
+        named = self._allowed is not None and tool.name in self._allowed
+        return (self._leads or named) and self._policy.allows(tool.name)
+
     def _may_use(self, name: str, *, by_default: bool) -> bool:
         """An agent that names a tool exactly gets it though it is off by default."""
         if name in self._also:
@@ -125,9 +143,7 @@ class WorkspaceToolBox:
 
     def _add_registered(self) -> None:
         for tool in tools.registered():
-            if self._may_use(tool.name, by_default=tool.enabled_by_default) and self._add(
-                ToolSpec(tool.name, tool.description, tool.parameters)
-            ):
+            if self._may_have(tool) and self._add(spec_of(tool, hands_over=self._hands_over)):
                 self._local[tool.name] = tool
 
     async def _add_remote(self) -> None:
@@ -165,7 +181,7 @@ class WorkspaceToolBox:
             known = ", ".join(sorted({*self._local, *self._remote})[:40]) or "none"
             return f"There is no tool {call.name[:100]!r} here. Available: {known}."
         remote = self._remote.get(call.name)
-        digest = remote.listed.digest if remote else f"registered:{call.name}"
+        digest = remote.listed.digest if remote else f"registered:{call.name}:{self._hands_over}"
         wrong = problems(digest, spec.parameters, call.arguments, foreign=remote is not None)
         return "\n".join(["The arguments do not fit the tool:", *wrong]) if wrong else ""
 
@@ -173,7 +189,11 @@ class WorkspaceToolBox:
         seconds = self._policy.timeout(tool.name, tool.timeout)
         try:
             async with asyncio.timeout(seconds) as limit:
+                if tool.hand_over is not None and self._hands_over:
+                    raise await _handed(tool.hand_over, context, call)
                 value = await tool.call(context, call.arguments)
+        except ToolEnds:
+            raise
         except tools.WaitForHuman as wait:
             raise ToolWaits(str(wait.approval_id)) from None
         except tools.ToolFailed as failure:
@@ -207,6 +227,28 @@ class WorkspaceToolBox:
             log.exception("MCP tool %s crashed in run %s", call.name, context.run_id)
             return ToolResult("The tool failed unexpectedly.", is_error=True)
         return as_result(text, LONGEST_ANSWER)
+
+
+_told: dict[str, tuple[Tool, ToolSpec, ToolSpec]] = {}
+
+
+def spec_of(tool: Tool, *, hands_over: bool) -> ToolSpec:
+    """What a model is told of a registered tool: made once, and so is its JSON."""
+    known = _told.get(tool.name)
+    if known is None or known[0] is not tool:
+        over = tool.hand_over
+        plain = ToolSpec(tool.name, tool.description, tool.parameters)
+        ending = plain
+        if over is not None:
+            ending = replace(plain, parameters=over.parameters or tool.parameters, ends_turn=True)
+        known = _told[tool.name] = (tool, plain, ending)
+    return known[2] if hands_over else known[1]
+
+
+async def _handed(over: HandOver, context: ToolContext, call: ToolCall) -> ToolEnds:
+    """The end of the turn that this call is."""
+    payload = await over.payload(context, call.arguments)
+    return ToolEnds(over.reason, payload, over.words(payload) if over.words else "")
 
 
 def remote_name(server: str, tool: str) -> str:

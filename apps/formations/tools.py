@@ -1,4 +1,4 @@
-"""Tools without a home of their own: the time, and reading a page of the web."""
+"""Tools without a home of their own (the time, a page of the web), and the orchestrator's on agents."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from apps.core import tools
 from apps.core.clock import now as current_time
 from apps.core.tools import Tool, ToolContext, ToolFailed
+from apps.formations import profile, selectors, services
+from apps.formations.services.agents import MAX_AGENTS
+from apps.workspaces.asking import orchestrator_tool
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from apps.core.actor import Actor
+    from apps.formations.models import Agent
 
 LONGEST_PAGE = 2 * 1024 * 1024  # bytes read
 LONGEST_TEXT = 20_000  # characters given
@@ -111,9 +117,108 @@ def decoded(body: bytes, content_type: str) -> str:
         return body.decode("utf-8", "replace")
 
 
+# --- The orchestrator's: agents (contract/polpo.md §12) --------------------------------------------
+_FIELDS = {
+    "role": "role",
+    "model": "model",
+    "systemPrompt": "system_prompt",
+    "allowedTools": "tools",
+    "maxTurns": "max_turns",
+}
+
+
+def _list_agents(actor: Actor, _arguments: dict[str, Any]) -> str:
+    return "\n".join(map(_agent_line, selectors.list_agents(actor)[:MAX_AGENTS]))
+
+
+def _agent_line(agent: Agent) -> str:
+    told = [f"{agent.name}{' (orchestrator)' if agent.is_default else ''}"]
+    told += [f"role: {agent.role}"] if agent.role else []
+    told += [f"model: {agent.model}"] if agent.model else []
+    told += [f"tools: {', '.join(agent.tools)}"] if agent.tools else []
+    return "- " + "; ".join(told)
+
+
+def _add_agent(actor: Actor, arguments: dict[str, Any]) -> str:
+    agent = services.create_agent(actor, name=arguments["name"], **_fields_of(arguments))
+    return f"Added the agent {agent.name}."
+
+
+def _update_agent(actor: Actor, arguments: dict[str, Any]) -> str:
+    agent = selectors.find_agent(actor, arguments["name"])
+    services.update_agent(actor, agent.id, **_fields_of(arguments))
+    return f"Updated the agent {agent.name}."
+
+
+def _remove_agent(actor: Actor, arguments: dict[str, Any]) -> str:
+    agent = selectors.find_agent(actor, arguments["name"])
+    services.delete_agent(actor, agent.id)
+    return f"Removed the agent {agent.name}."
+
+
+def _get_teams(actor: Actor, arguments: dict[str, Any]) -> str:
+    teams = selectors.list_teams_with_agents(actor)
+    wanted = arguments.get("name")
+    lines = [
+        f"- {team.name}: {', '.join(agent.name for agent in agents) or 'nobody'}"
+        for team, agents in teams
+        if wanted is None or team.name == wanted
+    ]
+    return "\n".join(lines) or "There is no such team."
+
+
+def _rename_team(actor: Actor, arguments: dict[str, Any]) -> str:
+    team = services.rename_team(actor, arguments.get("oldName"), arguments["name"])
+    return f"The team is called {team.name} now."
+
+
+def _fields_of(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {ours: arguments[said] for said, ours in _FIELDS.items() if said in arguments}
+
+
 def register_tools() -> None:
-    tools.register(NOW)
-    tools.register(HTTP_FETCH)
+    for tool in (NOW, HTTP_FETCH, *AGENT_TOOLS):
+        tools.register(tool)
+
+
+_NAMED = {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[^\\x00]*$"}
+_AGENT = {
+    "name": _NAMED,
+    "role": {"type": "string", "maxLength": 500},
+    "model": {"type": "string", "maxLength": 200, "description": "provider/model"},
+    "systemPrompt": {"type": "string", "maxLength": profile.MAX_PROMPT},
+    "allowedTools": {
+        "type": "array",
+        "items": {"type": "string", "maxLength": 120},
+        "maxItems": profile.MAX_TOOLS,
+        "description": "Names of tools; * stands for anything.",
+    },
+    "maxTurns": {"type": "integer", "minimum": 1, "maximum": profile.MAX_TURNS},
+}
+AGENT_TOOLS = (
+    orchestrator_tool("list_agents", "All agents of this project.", {}, _list_agents),
+    orchestrator_tool("get_teams", "The teams and who is in them.", {"name": _NAMED}, _get_teams),
+    orchestrator_tool(
+        "rename_team",
+        "Give a team another name: the first one, unless the old name is given.",
+        {"oldName": _NAMED, "name": _NAMED},
+        _rename_team,
+        required=("name",),
+    ),
+    orchestrator_tool(
+        "add_agent", "Add an agent to this project.", _AGENT, _add_agent, required=("name",)
+    ),
+    orchestrator_tool(
+        "update_agent",
+        "Change an agent: only what is given is changed.",
+        _AGENT,
+        _update_agent,
+        required=("name",),
+    ),
+    orchestrator_tool(
+        "remove_agent", "Remove an agent.", {"name": _NAMED}, _remove_agent, required=("name",)
+    ),
+)
 
 
 NOW = Tool(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from apps.core.actor import Scope
 from apps.formations.selectors import get_agent
 from apps.knowledge.models import Memory
+from apps.knowledge.prompt import forget_context, prompt_context
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from apps.core.actor import Actor
+
+__all__ = ["forget_context", "list_memories", "prompt_context", "read_memory"]
 
 
 def list_memories(actor: Actor, *, agent_id: UUID | None = None) -> QuerySet[Memory]:

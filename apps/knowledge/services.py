@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -16,6 +17,7 @@ from apps.events.services import publish
 from apps.formations.selectors import get_agent
 from apps.knowledge.errors import MemoryFull, TooManyMemories
 from apps.knowledge.events import MemoryChanged
+from apps.knowledge.prompt import forget_context
 from apps.knowledge.selectors import list_memories
 
 if TYPE_CHECKING:
@@ -103,5 +105,6 @@ def _record(actor: Actor, verb: str, place: tuple[str, UUID | None], row: tuple[
     size: int = row[1]
     after = {"name": key, "agent_id": None if agent_id is None else str(agent_id), "size": size}
     record_change(actor, verb, "memory", memory_id, before=None, after=after)
+    transaction.on_commit(partial(forget_context, actor.workspace_id))
     publish(actor, MemoryChanged(memory_id=memory_id, key=key, agent_id=agent_id, size=size))
     return size

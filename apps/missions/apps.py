@@ -14,10 +14,12 @@ class MissionsConfig(AppConfig):
     label = "missions"
 
     def ready(self) -> None:
+        from apps.conversations.tools import check_missions_with
         from apps.events.services import subscribe
         from apps.missions.narrating import narrate
         from apps.missions.scheduled import ScheduledMissions
         from apps.missions.services.deadlocks import WORK, Deadlocks
+        from apps.missions.tools import check_document, register_tools
         from apps.missions.words import register_words
         from apps.tasks.events import TaskMoved, TaskRemoved
         from apps.tasks.prompt import describe_missions_with
@@ -29,6 +31,8 @@ class MissionsConfig(AppConfig):
         describe_missions_with(narrate)
         on_due("mission", ScheduledMissions())
         on_work(WORK, Deadlocks())
+        register_tools()
+        check_missions_with(check_document)
         register_words()
 
 

@@ -300,14 +300,7 @@ def _schedule(entry: Fields) -> str:
 
 
 def _notifications(entry: Fields) -> Mapping[str, Any] | None:
-    kept = entry.json("notifications")
-    if kept is not None:
-        with Fields(kept, entry.at("notifications"), entry.problems) as inside:
-            inside.flag("inherit")
-            for place, rule in inside.items("rules", most=100):
-                if not isinstance(rule, dict):
-                    entry.problems.note(place, "Must be an object.")
-    return kept
+    return entry.problems.attempt(spec.parse_notifications, *entry.part("notifications"))
 
 
 def _check_references(document: MissionDocument, problems: Problems) -> None:

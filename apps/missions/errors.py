@@ -8,6 +8,11 @@ class MissionNotFound(NotFound):
     message = "Mission not found."
 
 
+class EntryNotFound(NotFound):
+    code = "mission_entry_not_found"
+    message = "The mission's document has no entry of that name."
+
+
 class CheckpointNotFound(NotFound):
     code = "checkpoint_not_found"
     message = "No such checkpoint is waiting."

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db.models import Exists, OuterRef
+
 from apps.core.actor import Scope
 from apps.missions.errors import MissionNotFound
 from apps.missions.models import Barrier, BarrierKind, BarrierState, Mission, MissionStatus
 from apps.tasks.models import Task, TaskStatus
+from apps.tasks.selectors import list_schedules
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from apps.core.actor import Actor
+    from apps.tasks.models import Schedule
 
 MOST_LISTED = 500
 RESUMABLE = (MissionStatus.ACTIVE, MissionStatus.PAUSED, MissionStatus.FAILED)
@@ -46,8 +50,6 @@ def find_mission(actor: Actor, name: str) -> Mission:
 
 def list_resumable(actor: Actor) -> list[Mission]:
     """Those with a pending or failed task in their present execution (contract/polpo.md §7.5)."""
-    from django.db.models import Exists, OuterRef
-
     left = Task.objects.in_workspace(actor.workspace_id).filter(
         mission_id=OuterRef("pk"),
         group=OuterRef("group"),
@@ -55,6 +57,11 @@ def list_resumable(actor: Actor) -> list[Mission]:
     )
     rows = _missions(actor).filter(status__in=RESUMABLE).filter(Exists(left))
     return list(rows.order_by("-created_at", "-id")[:MOST_LISTED])
+
+
+def mission_schedules(actor: Actor) -> list[Schedule]:
+    """When missions are executed by the clock: the oldest `MOST_LISTED`."""
+    return list(list_schedules(actor, "mission")[:MOST_LISTED])
 
 
 def barriers_of(actor: Actor, mission: Mission) -> list[Barrier]:

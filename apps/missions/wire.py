@@ -10,6 +10,7 @@ from apps.core.ids import base62
 
 if TYPE_CHECKING:
     from apps.missions.models import Barrier, Mission
+    from apps.tasks.models import Schedule
 
 
 def mission_json(mission: Mission) -> dict[str, Any]:
@@ -34,6 +35,21 @@ def mission_json(mission: Mission) -> dict[str, Any]:
         "report": mission.report,
     }
     return shown | {name: value for name, value in more.items() if value}
+
+
+def schedule_json(schedule: Schedule) -> dict[str, Any]:
+    """ScheduleEntry (contract §7.7)."""
+    mission_id = base62(schedule.subject_id)
+    shown: dict[str, Any] = {
+        "id": f"sched-{mission_id}",
+        "missionId": mission_id,
+        "expression": schedule.expression,
+        "recurring": schedule.recurring,
+        "enabled": schedule.enabled,
+        "createdAt": rfc3339(schedule.created_at),
+    }
+    times = {"lastRunAt": schedule.last_run_at, "nextRunAt": schedule.next_run_at}
+    return shown | {name: rfc3339(time) for name, time in times.items() if time}
 
 
 def checkpoint_json(barrier: Barrier) -> dict[str, Any]:

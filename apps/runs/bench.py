@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         ChatMessage,
         Clock,
         Gate,
+        Journal,
         ModelChoice,
         Sampling,
         ToolBox,
@@ -122,19 +123,10 @@ class Bench:
         it ends with `Ending.BUDGET`). Does not return when the run is cancelled. Raises LeaseLost.
         """
         known = self._turns.setdefault(key, [])
-        ports = Ports(
-            models=models,
-            toolbox=toolbox or NoTools(),
-            gate=gate or Open(),
-            journal=_TurnJournal(self, key, replies),
-            listener=Quiet(),
-            cancel=self.cancel,
-            clock=self._clock,
-        )
         talk = asyncio.ensure_future(
             run_turn(
                 rebuild(messages, known),
-                ports,
+                self._ports(models, toolbox, gate, _TurnJournal(self, key, replies)),
                 run_key=f"{self.hold.run_id}:{key}",
                 sampling=sampling,
                 client_tools=client_tools,
@@ -149,6 +141,23 @@ class Bench:
             if not self.cancel.is_set():  # else it may still write down what it has used
                 talk.cancel()
             raise
+
+    def _ports(
+        self,
+        models: Sequence[ModelChoice],
+        toolbox: ToolBox | None,
+        gate: Gate | None,
+        journal: Journal,
+    ) -> Ports:
+        return Ports(
+            models=models,
+            toolbox=toolbox or NoTools(),
+            gate=gate or Open(),
+            journal=journal,
+            listener=Quiet(),
+            cancel=self.cancel,
+            clock=self._clock,
+        )
 
     async def _heard(self, outcome: Outcome) -> Outcome:
         if outcome.ending is Ending.LEASE_LOST:

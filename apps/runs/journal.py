@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from apps.approvals.selectors import was_decided
 from apps.approvals.services import withdraw_unanswered
+from apps.core import tools
 from apps.core.aio import db_call
 from apps.core.redact import redacted
 from apps.core.rows import execute, insert
@@ -51,6 +52,7 @@ _LAST = f"UPDATE runs_run SET {_SPEND}, {_RESTS}, {_UNRESERVE} WHERE {_HELD} {_T
 STATUS_OF = {
     Ending.DONE: RunStatus.SUCCEEDED,
     Ending.CLIENT_TOOLS: RunStatus.SUCCEEDED,
+    Ending.HANDED_OVER: RunStatus.SUCCEEDED,
     Ending.WAITING: RunStatus.WAITING,
     Ending.CANCELLED: RunStatus.CANCELLED,
     Ending.FAILED: RunStatus.FAILED,
@@ -173,8 +175,8 @@ class RunJournal:
             name=step.name[:200],
             call_id=step.call_id[:120],
             status=step.status,
-            input=step.input,
-            output=step.output,
+            input=_kept(step.name, step.input) if step.kind == "tool" else step.input,
+            output=step.output if step.kind == "tool" else _kept_calls(step.output),
             tokens_in=step.usage.tokens_in,
             tokens_out=step.usage.tokens_out,
             cost_micros=step.cost_micros,
@@ -225,7 +227,7 @@ class RunJournal:
         key = handler_of(self.hold.kind).agent_key
         now = timezone.now()
         if step.kind == "tool":
-            failed = step.status != "ok"
+            failed = step.status not in {"ok", "interrupted"}
             said = _shortened(step.output)
             return [
                 ToolReturned(
@@ -252,6 +254,21 @@ class RunJournal:
             )
             for call in calls
         ]
+
+
+def _kept(tool: str, arguments: Any) -> Any:
+    """A call's arguments as the journal holds them: without the secrets that some tools are told."""
+    known = tools.find(tool)
+    return redacted(arguments) if known is not None and known.private else arguments
+
+
+def _kept_calls(output: Any) -> Any:
+    """A model's reply as the journal holds it."""
+    calls = output.get("calls") if isinstance(output, dict) else None
+    if not calls:
+        return output
+    kept = [call | {"arguments": _kept(call["name"], call.get("arguments"))} for call in calls]
+    return output | {"calls": kept}
 
 
 def _shortened(output: Any) -> Any:

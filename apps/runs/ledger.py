@@ -32,7 +32,7 @@ _KEEP = f"""UPDATE runs_run SET lease_until = now() + make_interval(secs => %s)
  WHERE {_HELD} RETURNING cancel_requested_at IS NOT NULL"""  # noqa: S608  (no input in it)
 _PROMISE = f"""UPDATE runs_run SET reserved_tokens = reserved_tokens + %s,
        reserved_cost_micros = reserved_cost_micros + %s,
-       reserved_tool_calls = reserved_tool_calls + %s WHERE {_HELD}"""  # noqa: S608
+       reserved_tool_calls = reserved_tool_calls + %s WHERE {_HELD} RETURNING id"""  # noqa: S608
 _RECORD = f"""UPDATE runs_run SET steps = steps + 1, tokens_in = tokens_in + %s,
        tokens_out = tokens_out + %s, cost_micros = cost_micros + %s, tool_calls = tool_calls + %s,
        reserved_tokens = reserved_tokens - %s, reserved_cost_micros = reserved_cost_micros - %s,
@@ -95,7 +95,7 @@ class Ledger:
         if kept == Spend():
             return
         with transaction.atomic():
-            if execute(f"{_PROMISE} RETURNING id", [*(-n for n in _amounts(kept)), *self._held]):
+            if execute(_PROMISE, [*(-amount for amount in _amounts(kept)), *self._held]):
                 budgets.settle(self.hold, kept, Spend())
 
     def release(self) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from apps.runs.selectors import Work
 
 
-def process_json(work: Work) -> dict[str, Any]:
+def work_json(work: Work) -> dict[str, Any]:
     """An AgentProcess (contract §5.2)."""
     return {
         "agentName": work.agent,

@@ -80,7 +80,7 @@ class OpenAI(Surface):
         family, code = TYPES[error.kind]
         if error.kind is Kind.LIMITED and error.code != "rate_limited":
             family = code = "insufficient_quota"
-        if error.code.startswith("model_"):
+        if error.code.startswith(("model_", "agent_", "project_")):
             code = error.code
         fields = error.details.get("fields") or {}
         param = error.details.get("param") or next(iter(fields), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -43,7 +44,7 @@ def read_json(raw: bytes) -> Any:
     except UnicodeDecodeError:
         raise InvalidInput("The body is not valid UTF-8.") from None
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise InvalidInput("The body is nested too deeply.") from None
     except ValueError as error:
@@ -61,6 +62,14 @@ def read_json(raw: bytes) -> Any:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    """`1e999` is JSON, and is infinite: nothing could write it down again."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
 
 
 def check_depth(value: Any) -> None:

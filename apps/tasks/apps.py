@@ -21,7 +21,7 @@ class TasksConfig(AppConfig):
         from apps.events.services import subscribe
         from apps.runs import kinds
         from apps.runs.events import RunHandedOn, ToolCalled
-        from apps.tasks import words
+        from apps.tasks import orchestrator, words
         from apps.tasks.reviewing import ReviewRuns
         from apps.tasks.running import TaskRuns
         from apps.tasks.services.blocking import lock_subject
@@ -33,6 +33,7 @@ class TasksConfig(AppConfig):
         kinds.register("review", ReviewRuns())
         on_review(open_assessment)
         register_tools()
+        orchestrator.register_tools()
         words.register_words()
         for fact in words.WHOLE:
             complete_with(fact, words.complete_tasks)

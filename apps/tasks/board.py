@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from apps.formations.profile import team_config
 from apps.formations.selectors import list_teams_with_agents
 from apps.runs.selectors import list_work
-from apps.runs.wire import process_json
+from apps.runs.wire import work_json
 from apps.tasks.selectors import assessments_of, counts_of, list_tasks
 from apps.tasks.wire import task_json
 from apps.workspaces.preferences import read_preferences
@@ -15,6 +15,7 @@ from apps.workspaces.selectors import get_workspace, list_workspaces
 
 if TYPE_CHECKING:
     from apps.core.actor import Actor, Caller
+    from apps.workspaces.preferences import Preferences
 
 MOST_PROJECTS = 200
 WORK_DIR = "."  # an agent's folder is a root of its own: no path of the host is told
@@ -49,7 +50,7 @@ def state_json(actor: Actor) -> dict[str, Any]:
         "teams": teams,
         "team": teams[0] if teams else None,
         "tasks": [task_json(task, judged.get(task.pk, ())) for task in tasks],
-        "processes": [process_json(work) for work in list_work(actor)],
+        "processes": [work_json(work) for work in list_work(actor)],
     }
 
 
@@ -64,24 +65,31 @@ def config_json(actor: Actor) -> dict[str, Any]:
         "project": workspace.slug,
         "teams": teams,
         "tasks": [],
-        "settings": {
-            "workDir": WORK_DIR,
-            "storage": "postgres",
-            "logLevel": "normal",
-            "orchestratorModel": prefs.default_model,
-            "judgeModel": prefs.judge_model,
-            "maxRetries": prefs.max_retries,
-            "maxConcurrency": prefs.max_concurrency or None,
-            "taskTimeout": prefs.task_timeout,
-            "staleThreshold": prefs.stale_threshold,
-            "maxFixAttempts": prefs.max_fix_attempts,
-            "maxQuestionRounds": prefs.max_question_rounds,
-            "maxResolutionAttempts": prefs.max_resolution_attempts,
-            "maxAssessmentRetries": 1,
-            "autoCorrectExpectations": prefs.auto_correct_expectations,
-            "enableVolatileTeams": True,
-            "volatileCleanup": prefs.volatile_cleanup,
-            "enableScheduler": True,
-            "defaultQualityThreshold": prefs.quality_threshold or None,
-        },
+        "settings": _settings(prefs),
     }
+
+
+def _settings(prefs: Preferences) -> dict[str, Any]:
+    """Defaults filled in; what nobody has chosen and has no default is left out."""
+    chosen = {
+        "orchestratorModel": prefs.default_model,
+        "judgeModel": prefs.judge_model,
+        "maxConcurrency": prefs.max_concurrency,
+        "defaultQualityThreshold": prefs.quality_threshold,
+    }
+    return {
+        "workDir": WORK_DIR,
+        "storage": "postgres",
+        "logLevel": "normal",
+        "maxRetries": prefs.max_retries,
+        "taskTimeout": prefs.task_timeout,
+        "staleThreshold": prefs.stale_threshold,
+        "maxFixAttempts": prefs.max_fix_attempts,
+        "maxQuestionRounds": prefs.max_question_rounds,
+        "maxResolutionAttempts": prefs.max_resolution_attempts,
+        "maxAssessmentRetries": 1,
+        "autoCorrectExpectations": prefs.auto_correct_expectations,
+        "enableVolatileTeams": True,
+        "volatileCleanup": prefs.volatile_cleanup,
+        "enableScheduler": True,
+    } | {name: value for name, value in chosen.items() if value}

@@ -6,7 +6,6 @@ the wire uses (contract/polpo.md §3.2 and §5.2).
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_TITLE = 500
+MAX_GROUP = 300
+# Together in one index entry, which PostgreSQL bounds at 2704 bytes.
+MAX_TITLE_BYTES = 1_500
+MAX_GROUP_BYTES = 900
 MAX_TEXT = 100_000  # characters of a description
 MAX_DURATION = 7 * 24 * 3_600_000  # ms
-MAX_NOTES = 50
 
 
 def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,10 +42,12 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _text(longest: int, *, empty: bool = False) -> Callable[[Any], str]:
+def _text(longest: int, *, bytes_: int = 0, empty: bool = False) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if not isinstance(value, str) or len(value) > longest or "\x00" in value:
             raise ValueError(f"Must be text of at most {longest} characters.")
+        if bytes_ and len(value.encode("utf-8", "surrogatepass")) > bytes_:
+            raise ValueError(f"Must be at most {bytes_} bytes of UTF-8.")
         if not empty and not value.strip():
             raise ValueError("Must not be empty.")
         return value
@@ -69,7 +73,8 @@ def _flag(value: Any) -> bool:
 
 def _priority(value: Any) -> float:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 <= value <= 1_000_000:
+    # Compared, not converted: an integer of 400 digits is no float. NaN is not above 0.
+    if not number or not 0 <= value <= 1_000_000:
         raise ValueError("Must be a number from 0 to 1000000.")
     return float(value)
 
@@ -79,17 +84,6 @@ def read_moment(value: Any) -> datetime | None:
     if value is None or isinstance(value, datetime):
         return value
     return read_instant(value if isinstance(value, str) else "")
-
-
-def _notifications(value: Any) -> dict[str, Any] | None:
-    """`{rules[], inherit?}`: kept as they are for what sends them."""
-    if value is None:
-        return None
-    if not isinstance(value, dict) or not isinstance(value.get("rules"), list):
-        raise ValueError("Must be an object with a list of rules.")  # noqa: TRY004
-    if len(value["rules"]) > MAX_NOTES:
-        raise ValueError(f"At most {MAX_NOTES} rules.")
-    return value
 
 
 def _parsed(parse: Callable[[Any, str], Any], place: str) -> Callable[[Any], Any]:
@@ -102,18 +96,18 @@ def _or_none(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 CHECKS: dict[str, Callable[[Any], Any]] = {
-    "title": _text(MAX_TITLE),
+    "title": _text(MAX_TITLE, bytes_=MAX_TITLE_BYTES),
     "description": _text(MAX_TEXT),
     "assign_to": _text(100),
-    "group": _text(300, empty=True),
+    "group": _text(MAX_GROUP, bytes_=MAX_GROUP_BYTES, empty=True),
     "expectations": _parsed(spec.parse_expectations, "expectations"),
     "metrics": _parsed(spec.parse_metrics, "metrics"),
     "expected_outcomes": _parsed(spec.parse_expected_outcomes, "expectedOutcomes"),
     "retry_policy": _parsed(spec.parse_retry_policy, "retryPolicy"),
-    "notifications": _notifications,
+    "notifications": _parsed(spec.parse_notifications, "notifications"),
     "side_effects": _flag,
     "max_duration": _or_none(_count(0, MAX_DURATION)),
-    "max_retries": _or_none(_count(0, 20)),
+    "max_retries": _or_none(_count(0, spec.MOST_RETRIES)),
     "retries": _count(0, 1_000),
     "priority": _priority,
     "deadline": read_moment,

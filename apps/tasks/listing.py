@@ -1,8 +1,9 @@
 """The list of tasks as bytes: a row that has not changed is not written twice.
 
-A board asks for hundreds of rows again and again, of which a few have changed. PostgreSQL gives every
-version of a row a number (`xmin`, the transaction that wrote it); what was written for (id, xmin)
-stays true, whoever changes the row and however. Whoever writes an Assessment changes its task, too.
+A board asks for hundreds of rows again and again, of which a few have changed. PostgreSQL names every
+version of a row: `xmin`, the transaction that wrote it, and `ctid`, its place (a transaction may write
+one row twice). What was written for (id, xmin, ctid) stays true, whoever changes the row and however.
+Whoever writes an Assessment changes its task, too.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 MOST_BYTES = 64 * 1024 * 1024  # remembered in one process
 UUID_LENGTH = 36
 
-_VERSIONS = """SELECT id::text || xmin::text FROM tasks_task WHERE workspace_id = %s
+_VERSIONS = """SELECT id::text || xmin::text || ctid::text FROM tasks_task WHERE workspace_id = %s
    AND (%s::text[] IS NULL OR status = ANY(%s)) AND (%s::text IS NULL OR "group" = %s)
    AND (%s::text IS NULL OR assign_to = %s) ORDER BY created_at DESC, id DESC LIMIT %s"""
 
 
 class Written:
-    """What rows looked like on the wire, the longest unused forgotten first. For all threads."""
+    """What rows looked like on the wire, the longest known forgotten first. For all threads."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, bytes] = OrderedDict()
@@ -40,8 +41,9 @@ class Written:
         self._lock = threading.Lock()
 
     def find(self, versions: Sequence[str]) -> dict[str, bytes]:
-        known = self._known
-        return {version: known[version] for version in versions if version in known}
+        """Without the lock: what is forgotten meanwhile is written anew."""
+        known = self._known.get
+        return {version: body for version in versions if (body := known(version)) is not None}
 
     def keep(self, made: dict[str, bytes]) -> None:
         with self._lock:

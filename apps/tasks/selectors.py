@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.db.models import Q
+
 from apps.core.actor import Scope
 from apps.core.rows import execute
+from apps.runs.models import Run
 from apps.tasks.errors import TaskNotFound
-from apps.tasks.models import Assessment, Task
+from apps.tasks.models import Assessment, Schedule, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
+    from apps.approvals.models import Approval
     from apps.core.actor import Actor, Caller
 
 MOST_LISTED = 2_000
@@ -92,6 +96,41 @@ def scores_of(actor: Actor, task_ids: Iterable[UUID]) -> dict[UUID, float]:
         task_id__in=list(task_ids), global_score__isnull=False
     )
     return dict(rows.order_by("task_id", "number").values_list("task_id", "global_score"))
+
+
+def approvals_about(actor: Actor, task_id: UUID) -> Q:
+    """Picks the requests about a task, or about an attempt at it or a review of it."""
+    runs = Run.objects.in_workspace(actor.workspace_id).filter(
+        subject_type="task", subject_id=task_id
+    )
+    return Q(subject_type="task", subject_id=task_id) | Q(
+        subject_type="run", subject_id__in=runs.values("pk")
+    )
+
+
+def tasks_behind(actor: Actor, approvals: Sequence[Approval]) -> dict[UUID, Task]:
+    """Request -> the task it is about, where it is about one. Two queries."""
+    actor.need(Scope.READ)
+    asked = {row.pk: row.subject_id for row in approvals if row.subject_type in {"task", "run"}}
+    runs = Run.objects.in_workspace(actor.workspace_id).filter(
+        pk__in=list(asked.values()), subject_type="task"
+    )
+    of_run = dict(runs.values_list("pk", "subject_id"))
+    wanted = {pk: of_run.get(subject, subject) for pk, subject in asked.items()}
+    tasks = tasks_by_id(actor, {task_id for task_id in wanted.values() if task_id})
+    return {pk: tasks[task_id] for pk, task_id in wanted.items() if task_id in tasks}
+
+
+def find_schedule(actor: Actor, subject_type: str, subject_id: UUID) -> Schedule | None:
+    """A subject's schedule, None when it has none."""
+    return list_schedules(actor, subject_type).filter(subject_id=subject_id).first()
+
+
+def list_schedules(actor: Actor, subject_type: str) -> QuerySet[Schedule]:
+    """Those of one kind of subject, oldest first. The caller pages."""
+    actor.need(Scope.READ)
+    rows: QuerySet[Schedule] = Schedule.objects.in_workspace(actor.workspace_id)
+    return rows.filter(subject_type=subject_type).order_by("created_at", "id")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ results as the wire does. Unknown keys are refused: a misspelt `treshold` would 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from apps.core.reading import Fields, Problems
+from apps.core.reading import ALWAYS, Fields, Problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +20,7 @@ MOST_METRICS = 50
 MOST_OUTCOMES = 50
 MOST_DIMENSIONS = 20
 MOST_RETRIES = 100
+MOST_RULES = 100  # of notification
 DEFAULT_THRESHOLD = 3.0
 LOWEST_SCORE, HIGHEST_SCORE = 1.0, 5.0
 OUTCOME_TYPES = ("file", "text", "url", "json", "media")
@@ -44,7 +45,7 @@ class FilesExpectation:
 
     paths: tuple[str, ...]
     confidence: str = "estimated"
-    type: str = "file_exists"
+    type: str = field(default="file_exists", metadata=ALWAYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class ReviewExpectation:
     dimensions: tuple[Dimension, ...] = ()
     threshold: float = DEFAULT_THRESHOLD
     confidence: str = "firm"
-    type: str = "llm_review"
+    type: str = field(default="llm_review", metadata=ALWAYS)
 
 
 Expectation = CommandExpectation | FilesExpectation | ReviewExpectation
@@ -130,6 +131,22 @@ def parse_retry_policy(raw: Any, place: str) -> RetryPolicy | None:
         )
     problems.raise_any()
     return policy
+
+
+def parse_notifications(raw: Any, place: str) -> Mapping[str, Any] | None:
+    """`{rules[], inherit?}`: looked at, and kept as they came for what sends them."""
+    if raw is None:
+        return None
+    problems = Problems()
+    with Fields({"notifications": raw}, place.rpartition(".")[0], problems) as outer:
+        kept = outer.json("notifications")
+    with Fields(kept or {}, place, problems) as entry:
+        entry.flag("inherit")
+        for where, rule in entry.items("rules", most=MOST_RULES):
+            if not isinstance(rule, dict):
+                problems.note(where, "Must be an object.")
+    problems.raise_any()
+    return kept
 
 
 def _each(

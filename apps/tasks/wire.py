@@ -10,7 +10,17 @@ from apps.core.ids import base62
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from apps.approvals.models import Approval
     from apps.tasks.models import Assessment, Task
+
+
+# How the surface calls what has become of a request; one taken back was decided by nobody either.
+DECISIONS = {
+    "pending": ("pending",),
+    "approved": ("approved", "answered"),
+    "rejected": ("denied",),
+    "timeout": ("expired", "withdrawn"),
+}
 
 
 def task_json(task: Task, assessments: Sequence[Assessment] = ()) -> dict[str, Any]:
@@ -81,6 +91,26 @@ def assessment_json(row: Assessment) -> dict[str, Any]:
     }
     more = {"llmReview": row.review, "scores": row.scores, "globalScore": row.global_score}
     return shown | {name: value for name, value in more.items() if value}
+
+
+def approval_json(row: Approval, task: Task | None) -> dict[str, Any]:
+    """A request to a human (contract §18). The gate is the kind of our request; its name what is asked."""
+    payload = {"reason": row.reason, "options": row.options} | row.context
+    more = {
+        "taskId": task and base62(task.pk),
+        "missionId": task and task.mission_id and base62(task.mission_id),
+        "resolvedAt": rfc3339(row.decided_at),
+        "resolvedBy": row.decided_by_id and base62(row.decided_by_id),
+        "note": row.note,
+    }
+    return {
+        "id": base62(row.pk),
+        "gateId": row.kind,
+        "gateName": row.action,
+        "status": next(word for word, ours in DECISIONS.items() if row.status in ours),
+        "payload": {name: value for name, value in payload.items() if value},
+        "requestedAt": rfc3339(row.created_at),
+    } | {name: value for name, value in more.items() if value}
 
 
 def _plain(number: float) -> float | int:

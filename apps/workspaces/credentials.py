@@ -19,6 +19,7 @@ from apps.core.actor import Actor, Caller, CallerKind, Role, Scope
 from apps.core.aio import db_executor
 from apps.core.crypto import SealBroken, context_of, digest, open_sealed
 from apps.core.errors import (
+    Forbidden,
     NotFound,
     ScopeInsufficient,
     TokenExpired,
@@ -56,6 +57,15 @@ _OLDEST_HOME = """(
     SELECT o.workspace_id FROM workspaces_member o JOIN workspaces_workspace ow
         ON ow.id = o.workspace_id AND ow.status <> 'removed'
      WHERE o.user_id = {user} ORDER BY o.joined_at, o.id LIMIT 1)"""
+
+_BY_ID_HELD = f"""
+SELECT {_COLUMNS}
+  FROM workspaces_apitoken t LEFT JOIN accounts_user u ON u.id = t.user_id
+ WHERE t.id = %s FOR SHARE OF t"""  # noqa: S608  (constants only)
+
+_SEAT_HELD = """
+SELECT m.role FROM workspaces_member m JOIN accounts_user u ON u.id = m.user_id AND u.is_active
+ WHERE m.workspace_id = %s AND m.user_id = %s FOR SHARE OF m"""
 
 _WITH_PLACE = f"""
 SELECT {_COLUMNS}, w.id, w.status, m.role
@@ -172,6 +182,29 @@ def actor_of_token(
     if workspace_id is not None:
         _check_bound(caller, workspace_id)
     return caller, _actor(caller, _place_in(row))
+
+
+def actor_who_asked(workspace_id: UUID, *, user_id: UUID | None, token_id: UUID | None) -> Actor:
+    """Whoever asked for a turn, with the rights they have now. Inside a transaction.
+
+    Credential and seat are held until it ends: whoever revokes the one or changes the other waits for
+    what is done here, and what begins after them is refused. Raises TokenRevoked, TokenExpired,
+    ScopeInsufficient (a session's token does nothing outside its session), Forbidden, NotFound,
+    WorkspaceMismatch.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("rights are held by a transaction")
+    if token_id is not None:
+        caller = _caller(_one(_BY_ID_HELD, [token_id]), BEARER_KINDS | KEY_KINDS, "", "")
+        refuse_session_token(caller)
+        user_id = caller.user_id
+    elif user_id is not None:
+        caller = Caller(CallerKind.LOGIN, Scope.ADMIN, user_id=user_id)
+    else:
+        raise Forbidden("Nobody stands behind this turn whose rights could be used.")
+    if user_id is not None and _one(_SEAT_HELD, [workspace_id, user_id]) is None:
+        raise NotFound("Whoever asked is no member of this workspace any more.")
+    return actor_in(caller, workspace_id)
 
 
 def hmac_key(key_id: str) -> tuple[ApiToken, bytes]:

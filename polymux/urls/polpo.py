@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apps.conversations.api import polpo as conversations
 from apps.events.api import polpo as events
 from apps.formations.api import polpo as agents
+from apps.knowledge.api import polpo as knowledge
 from apps.missions.api import polpo as missions
 from apps.runs.api import polpo as processes
 from apps.surfaces import polpo
@@ -21,6 +23,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *missions.urlpatterns,
     *processes.urlpatterns,  # before the agents, whose names stand in the same place
     *agents.urlpatterns,
+    *conversations.urlpatterns,
+    *knowledge.urlpatterns,
     *workspaces.urlpatterns,
     *events.urlpatterns,
     *polpo.on_projects("events", served_on_loop("GET")),

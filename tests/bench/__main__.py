@@ -18,14 +18,20 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from tests.bench import figures
+from tests.bench import tasks as task_figures
 from tests.bench.report import Row, table
 from tests.bench.server import ROOT, Server, Stub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-AGENTS = ["burst=stub/tokens-1000", "paced=stub/tokens-1000@200", "steady=stub/tokens-160@20"]
-ALL = ["imports", "restart", "turns", "tokens", "streams", "listing", "sockets", "feeds"]
+AGENTS = [
+    "burst=stub/tokens-1000",
+    "paced=stub/tokens-1000@200",
+    "steady=stub/tokens-160@20",
+    "long=stub/tokens-4000@20",
+]
+ALL = ["imports", "restart", "turns", "tokens", "streams", "listing", "sockets", "feeds", "tasks"]
 
 
 def seed(server: Server, *what: str) -> None:
@@ -48,6 +54,7 @@ def measure(name: str, server: Server, stub: Stub) -> list[Row]:
         "listing": lambda: figures.listing(server),
         "sockets": lambda: figures.sockets(server),
         "feeds": lambda: figures.feeds(server),
+        "tasks": lambda: task_figures.tasks(server),
     }
     return uvloop.run(work[name]())
 

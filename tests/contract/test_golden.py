@@ -56,6 +56,15 @@ REQUIRED = [
     "POST /api/v1/files/mkdir",
     "POST /api/v1/files/rename",
     "POST /api/v1/files/delete",
+    "GET /chat/sessions",
+    "GET /chat/sessions/{id}/messages",
+    "PATCH /chat/sessions/{id}",
+    "DELETE /chat/sessions/{id}",
+    "POST /chat/sessions/import",
+    "GET /memory",
+    "PUT /memory",
+    "GET /memory/agent/{name}",
+    "PUT /memory/agent/{name}",
 ]
 
 

@@ -19,6 +19,7 @@ from apps.engine.ports import (
     Spend,
     StepRecord,
     ToolCall,
+    ToolEnds,
     ToolResult,
     ToolSpec,
 )
@@ -86,7 +87,12 @@ class Toolbox:
         self.calls: list[tuple[str, str]] = []  # (name, key)
 
     async def specs(self) -> list[ToolSpec]:
-        return [ToolSpec(name, f"does {name}", {"type": "object"}) for name in self.tools]
+        return [
+            ToolSpec(
+                name, f"does {name}", {"type": "object"}, ends_turn=isinstance(answer, ToolEnds)
+            )
+            for name, answer in self.tools.items()
+        ]
 
     async def call(self, call: ToolCall, *, key: str) -> ToolResult:
         self.calls.append((call.name, key))

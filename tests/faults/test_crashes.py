@@ -52,7 +52,8 @@ def test_a_completion_whose_server_died_is_marked_interrupted(serve, talk_to, st
     stub.script("default", Reply(("word ",) * 400, rate=20))
     first = serve()
     talk = talk_to(first)
-    body = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
+    said = {"messages": [{"role": "user", "content": "Hello"}]}
+    body = {"model": "default", "stream": True, **said}
 
     def stream() -> None:
         try:
@@ -69,8 +70,7 @@ def test_a_completion_whose_server_died_is_marked_interrupted(serve, talk_to, st
     first.kill()
     thread.join(10)
 
-    second = serve()
-    again = talk_to(second, talk.token)
+    again = talk_to(serve(), talk.token)
     workspace = again.http.get("/workspaces").json()["data"][0]["id"]
     sessions = f"/sessions?workspace_id={workspace}"
     ended = wait_until(

@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
+from apps.core import tools
 from apps.core.errors import InvalidInput, ScopeInsufficient
 from apps.core.ids import uuid7
 from apps.core.tools import ToolFailed, WaitForHuman
-from apps.engine.ports import ToolCall, ToolSpec, ToolWaits
+from apps.engine.ports import ToolCall, ToolEnds, ToolSpec, ToolWaits
 from apps.formations import policy, services
 from apps.formations.toolbox import MOST_TOOLS, WorkspaceToolBox, as_result, remote_name
 from apps.formations.validation import problems
@@ -214,3 +215,69 @@ def test_remote_names_fit_every_provider():
 def test_the_time_is_told_in_a_zone(box):
     assert call(box(), "now", {"timezone": "Asia/Tokyo"}).data["time"].endswith("+09:00")
     assert call(box(), "now", {"timezone": "../etc/passwd"}).is_error
+
+
+# --- The orchestrator's tools, and those that hand over ---------------------------------------------
+async def show(context, arguments):
+    return {"shown": arguments["n"]}
+
+
+def orchestrators(register, **options):
+    register("steer", echo, tags=frozenset({tools.ORCHESTRATOR}), **options)
+
+
+def opened(context, allowed=None, **options):
+    return asyncio.run(WorkspaceToolBox.open(context, allowed, **options))
+
+
+def test_only_the_orchestrator_has_its_tools_unless_an_agent_names_one(context, register):
+    orchestrators(register)
+    assert "steer" not in names(opened(context))
+    assert "steer" not in names(opened(context, ["*"]))
+    assert "steer" not in names(opened(context, ["st*"]))
+    assert "steer" in names(opened(context, ["steer"]))
+    assert "steer" in names(opened(context, leads=True))
+    assert {"steer", "now"} <= names(opened(context, ["now"], leads=True))
+    assert names(opened(context, [], leads=True)) == set()
+
+
+def test_a_workspace_switches_an_orchestrators_tool_off(aurora, context, register):
+    orchestrators(register)
+    services.set_tool(aurora.ada, "steer", enabled=False)
+    assert "steer" not in names(opened(context, leads=True))
+    assert "steer" not in names(opened(context, ["steer"]))
+
+
+def test_a_tool_that_only_hands_over_is_offered_where_somebody_takes_it(context, register):
+    register("show", echo, hand_over=tools.HandOver("look", show))
+    assert "show" not in names(opened(context))
+    box = opened(context, hands_over=True)
+    with pytest.raises(ToolEnds) as ends:
+        call(box, "show", {"n": 2})
+    assert (ends.value.reason, ends.value.payload, ends.value.words) == ("look", {"shown": 2}, "")
+
+
+def test_a_tool_with_another_way_takes_it_where_nobody_takes_what_is_handed_over(context, register):
+    other = {"type": "object", "properties": {"n": {"type": "string"}}}
+    over = tools.HandOver("look", show, words=str, parameters=other, only=False)
+    register("reveal", echo, hand_over=over)
+    assert call(opened(context), "reveal", {"n": 2}).data == {"n": 2, "key": "k"}
+    box = opened(context, hands_over=True)
+    assert call(box, "reveal", {"n": 2}).is_error, "these are the other way's arguments"
+    with pytest.raises(ToolEnds) as ends:
+        call(box, "reveal", {"n": "two"})
+    assert ends.value.words == "{'shown': 'two'}"
+
+
+def test_what_cannot_be_handed_over_is_told_to_the_model(context, register):
+    async def refuse(context, arguments):
+        raise ToolFailed("There is nothing to show.")
+
+    register("show", echo, hand_over=tools.HandOver("look", refuse))
+    answer = call(opened(context, hands_over=True), "show", {"n": 1})
+    assert (answer.is_error, answer.content) == (True, "There is nothing to show.")
+
+
+def test_a_tool_is_described_once_for_all_runs(context):
+    first, second = (asyncio.run(opened(context, leads=True).specs()) for _ in range(2))
+    assert all(ours is theirs for ours, theirs in zip(first, second, strict=True))

@@ -71,6 +71,8 @@ def test_the_same_message_id_twice_is_one_message(client, session):
     )
     assert first == second
     assert first["id"] == body["message_id"]
+    # Its turn may not be claimed yet, and must not begin in the next test's empty database.
+    wait_until(lambda: Run.unscoped.filter(status="succeeded").exists())
 
 
 async def test_every_client_hears_everything(session):
@@ -241,8 +243,8 @@ async def test_a_pending_question_is_told_again_on_reconnect(stack, session):
 
 
 async def test_a_spent_budget_pauses_and_asks_and_goes_on_when_allowed(stack, client, aurora):
-    made = client.post("/sessions", json={"token_budget": 6000}).json()
-    big = Reply("Enough.", usage={"prompt_tokens": 3000, "completion_tokens": 2500})
+    made = client.post("/sessions", json={"token_budget": 60_000}).json()
+    big = Reply("Enough.", usage={"prompt_tokens": 30_000, "completion_tokens": 25_000})
     stack.stub.script("default", big)
     async with attach(made, token=aurora.ben_token) as socket:
         await socket.say("user_message", content="One")
@@ -255,10 +257,10 @@ async def test_a_spent_budget_pauses_and_asks_and_goes_on_when_allowed(stack, cl
             "approval_provided",
             msg_id=asked["payload"]["msg_id"],
             approved=True,
-            extra_tokens=20000,
+            extra_tokens=200_000,
         )
         final = await socket.until("message", role="assistant", is_partial=False)
-    assert asked["payload"]["token_budget"] == 6000
+    assert asked["payload"]["token_budget"] == 60_000
     assert final["payload"]["content"] == "Enough."
 
 

@@ -28,16 +28,16 @@ def test_a_paused_session_is_left_to_the_human(client, session):
 
 
 def test_a_session_that_ends_while_it_is_asked_stays_ended(client, session, monkeypatch):
-    from apps.conversations import admission
+    from apps.conversations import continuing
 
-    found = admission.get_session
+    found = continuing.get_session
 
     def found_then_ended(actor, session_id):
         known = found(actor, session_id)
         Session.unscoped.filter(pk=session_id).update(status="ended")
         return known
 
-    monkeypatch.setattr(admission, "get_session", found_then_ended)
+    monkeypatch.setattr(continuing, "get_session", found_then_ended)
     answer = complete(client, {"x-session-id": session["id"]})
     assert answer.status_code == 410
     assert Session.unscoped.get().status == "ended"

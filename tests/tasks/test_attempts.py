@@ -7,7 +7,8 @@ import pytest
 from apps.approvals.models import Approval
 from apps.approvals.services import decide, request
 from apps.engine.ports import Ending, Fault, Outcome
-from apps.formations.services import update_agent
+from apps.formations.services import delete_agent, update_agent
+from apps.runs.budgets import set_budget
 from apps.runs.journal import RunJournal
 from apps.runs.models import Run, Step
 from apps.runs.services import claim_run
@@ -115,6 +116,24 @@ def test_a_provider_that_is_not_there_fails_the_task_at_once(world):
     task.refresh_from_db()
     assert (task.status, task.retries, task.attempts) == ("failed", 0, 1)
     assert "no model" in task.result["stderr"]
+
+
+def test_an_agent_that_leaves_before_its_run_begins_fails_the_task_at_once(world):
+    task, _ = world.started()
+    delete_agent(world.aurora.ada, world.agent.pk)
+    world.go()
+    task.refresh_from_db()
+    assert (task.status, task.retries) == ("failed", 0)
+    assert "has been removed" in task.result["stderr"]
+
+
+def test_a_spent_budget_is_not_tried_again(world):
+    set_budget(world.aurora.ada, "workspace", world.aurora.id, tokens=1)
+    task = world.task()
+    world.go()
+    task.refresh_from_db()
+    assert (task.status, task.retries) == ("failed", 0)
+    assert "budget" in task.result["stderr"]
 
 
 def test_a_run_is_held_to_the_turns_of_its_agent(world, register):

@@ -7,7 +7,6 @@ import pytest
 from apps.engine.providers import scripted
 from apps.formations.services import update_agent
 from apps.knowledge.services import append_memory
-from apps.missions.services import create_mission
 from apps.runs.services import hold_of
 from apps.tasks import prompt, running
 from tests.support.queries import QueryCount
@@ -97,13 +96,14 @@ def test_what_the_workspace_remembers_comes_first(world, heard):
     assert text.count("</system_context>") == 1  # a note cannot close its own block
 
 
-def test_a_mission_tells_its_tasks_what_they_are_part_of(world, heard, monkeypatch):
+def test_a_mission_tells_its_tasks_what_they_are_part_of(world, monkeypatch):
     monkeypatch.setattr(prompt, "_narrator", lambda actor, task: f"Part of {task.mission_id}.")
-    document = {"tasks": [{"title": "x", "description": "y"}]}
-    task = world.task(mission_id=create_mission(world.aurora.ada, data=document).pk)
-    world.go()
-    block = f"<mission_context>\nPart of {task.mission_id}.\n</mission_context>"
-    assert block in heard[0].messages[1].content
+    task = world.task()
+    assert prompt.mission_context(world.engine, task) == ""
+    task.mission_id = world.aurora.id
+    block = f"<mission_context>\nPart of {world.aurora.id}.\n</mission_context>"
+    assert prompt.mission_context(world.engine, task) == block
+    assert prompt.task_prompt(task, block).startswith(block)
 
 
 def test_a_long_memory_is_cut_at_its_beginning():

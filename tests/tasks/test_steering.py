@@ -128,6 +128,14 @@ def test_a_finished_task_stays_as_it_is(world):
         force_fail_task(world.aurora.ada, task.pk)
 
 
+def test_a_result_that_is_killed_in_its_review_has_failed(world, reviewer):
+    task = world.task(expectations=[{"type": "llm_review", "criteria": "It rhymes."}])
+    world.go()
+    killed = kill_task(world.aurora.ada, task.pk)
+    assert (killed.status, killed.result["exitCode"]) == ("failed", 1)
+    assert (killed.result["stdout"], killed.result["stderr"]) == ("It is written.", "Killed.")
+
+
 def test_what_is_given_up_says_why(world):
     task = world.task()
     failed = force_fail_task(world.aurora.ada, task.pk, reason="It waits for nothing.")

@@ -120,6 +120,14 @@ BODIES: dict[str, tuple[str, bytes]] = {
     "PATCH /sessions/{session_id}": (JSON, b'{"title": "mine now"}'),
     "PATCH /workspaces/{workspace_id}": (JSON, b'{"name": "mine now"}'),
 }
+for _base in ("/api/v1", "/api/v1/projects/{project_id}"):
+    BODIES[f"PATCH {_base}/chat/sessions/{{session_id}}"] = (JSON, b'{"title": "mine now"}')
+    for _note in ("memory", "memory/system-context", "memory/agent/{agent_name}"):
+        BODIES[f"PUT {_base}/{_note}"] = (JSON, b'{"content": "mine now"}')
+    BODIES[f"POST {_base}/chat/sessions/import"] = (
+        JSON,
+        b'{"messages": [{"role": "user", "content": "mine now"}]}',
+    )
 
 UPLOAD = BODIES["POST /sessions/{session_id}/files"]
 for _files in ("/api/v1/files", "/api/v1/projects/{project_id}/files"):

@@ -54,26 +54,26 @@ class ModelsView(OpenAIView):
 
 
 class Turn:
-    """One completion under way: its task, and the tokens its writer has not sent yet."""
+    """One completion under way: its task, and the tokens and notices its writer has not sent yet."""
 
     def __init__(self, admitted: Admitted) -> None:
         self.live = live_run(admitted.turn)
-        self.tokens: list[str] = []
+        self.untold: list[str | dict[str, Any]] = []
         self.news = asyncio.Event()
         self.task = asyncio.create_task(carry_out(admitted.turn, self.live, self._hear))
         self.task.add_done_callback(self._ended)
         _under_way.add(self.task)
 
-    def _hear(self, text: str) -> None:
-        self.tokens.append(text)
+    def _hear(self, news: str | dict[str, Any]) -> None:
+        self.untold.append(news)
         self.news.set()
 
     def _ended(self, task: asyncio.Task[Outcome]) -> None:
         _under_way.discard(task)
         self.news.set()
 
-    def take(self) -> list[str]:
-        taken, self.tokens = self.tokens, []
+    def take(self) -> list[str | dict[str, Any]]:
+        taken, self.untold = self.untold, []
         return taken
 
 
@@ -90,36 +90,33 @@ class CompletionsApp(StreamingApp):
         turn = Turn(admitted)
         exchange.on_disconnect(turn.live.cancel.set)
         completion_id = f"chatcmpl-{base62(admitted.turn.run_id)}"
-        headers = openai.SURFACE.plain_headers(exchange.seen) | admitted.headers
         if admitted.request.stream:
-            await self._stream(exchange, turn, admitted, completion_id, headers)
+            await self._stream(exchange, turn, admitted, completion_id)
         else:
-            await self._whole(exchange, turn, admitted, completion_id, headers)
+            await self._whole(exchange, turn, admitted, completion_id)
 
-    async def _whole(
-        self, exchange: Exchange, turn: Turn, admitted: Admitted, name: str, headers: dict[str, str]
-    ) -> None:
+    async def _whole(self, exchange: Exchange, turn: Turn, admitted: Admitted, name: str) -> None:
         outcome = answered(await asyncio.shield(turn.task))
         body = json.dumps(completion_json(name, admitted.label, outcome)).encode()
+        headers = openai.SURFACE.plain_headers(exchange.seen) | admitted.headers
         await exchange.reply(Reply(200, headers | {"Content-Type": "application/json"}, body))
 
-    async def _stream(
-        self, exchange: Exchange, turn: Turn, admitted: Admitted, name: str, headers: dict[str, str]
-    ) -> None:
+    async def _stream(self, exchange: Exchange, turn: Turn, admitted: Admitted, name: str) -> None:
         """Nothing is sent before the first token, so that an early failure has its own status."""
         options = admitted.request.stream_options
         writer = ChunkWriter(
             name, admitted.label, with_usage=bool(options and options.include_usage)
         )
         await turn.news.wait()
-        if turn.task.done() and not turn.tokens:
+        if turn.task.done() and not turn.untold:
             answered(turn.task.result())  # raises what went wrong
+        headers = openai.SURFACE.plain_headers(exchange.seen) | admitted.headers
         await exchange.start(200, headers | STREAM_HEADERS)
         prefix = writer.opening()
-        while not turn.task.done() or turn.tokens:
+        while not turn.task.done() or turn.untold:
             turn.news.clear()
-            if tokens := turn.take():
-                await exchange.write(prefix + b"".join(map(writer.text, tokens)))
+            if untold := turn.take():
+                await exchange.write(prefix + b"".join(map(writer.piece, untold)))
                 prefix = b""
             elif not turn.task.done():
                 await turn.news.wait()

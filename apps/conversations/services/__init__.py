@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apps.conversations.services.attachments import attach_file, remove_file
+from apps.conversations.services.imports import import_session
 from apps.conversations.services.messages import post_message
 from apps.conversations.services.sessions import (
     create_session,
@@ -23,6 +24,7 @@ __all__ = [
     "delete_session",
     "end_idle_sessions",
     "end_session",
+    "import_session",
     "pause_session",
     "post_message",
     "remove_file",

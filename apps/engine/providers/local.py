@@ -123,6 +123,7 @@ class Local:
     """The adapter: loads on the first call, then streams like any OpenAI-compatible server."""
 
     name = "local"
+    offer_tools = False
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         try:

@@ -104,7 +104,7 @@ class OpenAICompatible:
         message = http.build_request(
             "POST",
             f"{self.base_url}/chat/completions",
-            content=json.dumps(self.payload(request)),
+            content=self._body(request),
             headers=headers,
             timeout=httpx.Timeout(min(FIRST_TOKEN, request.timeout), connect=CONNECT),
         )
@@ -173,8 +173,16 @@ class OpenAICompatible:
             text = text.replace(self.api_key, "[key]")
         return _SECRETS.sub("[key]", text)[:300]
 
+    def _body(self, request: ModelRequest) -> str:
+        """The request's body. The tools' JSON is known already: it is most of the text."""
+        body = json.dumps(self.payload(request))
+        if not (request.tools and self.offer_tools):
+            return body
+        tools = ", ".join(tool.function for tool in request.tools)
+        return f'{body[:-1]}, "tools": [{tools}]}}'
+
     def payload(self, request: ModelRequest) -> dict[str, Any]:
-        """The request's body."""
+        """The request's body but for the tools."""
         sampling = request.sampling
         body: dict[str, Any] = {
             "model": request.model,
@@ -192,20 +200,8 @@ class OpenAICompatible:
             "response_format": sampling.response_format,
         }
         body |= {name: value for name, value in optional.items() if value is not None}
-        if request.tools and self.offer_tools:
-            body["tools"] = [
-                {
-                    "type": "function",
-                    "function": {
-                        "name": tool.name,
-                        "description": tool.description,
-                        "parameters": tool.parameters,
-                    },
-                }
-                for tool in request.tools
-            ]
-            if sampling.tool_choice is not None:
-                body["tool_choice"] = sampling.tool_choice
+        if request.tools and self.offer_tools and sampling.tool_choice is not None:
+            body["tool_choice"] = sampling.tool_choice
         return body
 
 

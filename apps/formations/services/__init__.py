@@ -9,6 +9,7 @@ from apps.formations.means import (
     set_tool,
     update_mcp_server,
 )
+from apps.formations.policy import forget_policy
 from apps.formations.services.agents import (
     create_agent,
     delete_agent,
@@ -26,6 +27,7 @@ __all__ = [
     "delete_agent",
     "delete_team",
     "ensure_default_agent",
+    "forget_policy",
     "register_volatile",
     "remove_mcp_server",
     "remove_volatile",

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from apps.core.ids import parse_bare
 from apps.missions import selectors, services
-from apps.missions.api import shapes
+from apps.missions.api import editing, shapes
 from apps.missions.models import MissionStatus
 from apps.missions.wire import checkpoint_json, delay_json, mission_json
 from apps.surfaces.parsing import StrictSerializer
@@ -119,8 +119,8 @@ class CheckpointsView(PolpoView):
 class CheckpointView(PolpoView):
     gives = shapes.Flag
 
-    def post(self, request: Request, mission_id: str, name: str, **_: str) -> Response:
-        services.resume_checkpoint(self.actor, parse_bare(mission_id), name)
+    def post(self, request: Request, mission_id: str, entry_name: str, **_: str) -> Response:
+        services.resume_checkpoint(self.actor, parse_bare(mission_id), entry_name)
         return self.ok({"resumed": True})
 
 
@@ -141,6 +141,7 @@ urlpatterns: list[Any] = [
     *on_projects("missions/<str:mission_id>/resume", ResumeView.as_view()),
     *on_projects("missions/<str:mission_id>/abort", AbortView.as_view()),
     *on_projects(
-        "missions/<str:mission_id>/checkpoints/<str:name>/resume", CheckpointView.as_view()
+        "missions/<str:mission_id>/checkpoints/<path:entry_name>/resume", CheckpointView.as_view()
     ),
+    *editing.urlpatterns,
 ]

@@ -7,7 +7,9 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.missions.models import MissionStatus
-from apps.tasks.api.shapes import Enveloped, TaskShape
+from apps.tasks.api.shapes import Enveloped, Flag, TaskShape
+
+__all__ = ["Flag"]  # one component of the document, whoever answers with it
 
 
 class MissionShape(serializers.Serializer[Any]):
@@ -53,9 +55,26 @@ class Entries(Enveloped):
     data = serializers.ListField(child=serializers.DictField())  # type: ignore[assignment]
 
 
+class ScheduleShape(serializers.Serializer[Any]):
+    """Contract/polpo.md §7.7."""
+
+    id = serializers.CharField()
+    missionId = serializers.CharField()
+    expression = serializers.CharField()
+    recurring = serializers.BooleanField()
+    enabled = serializers.BooleanField()
+    lastRunAt = serializers.DateTimeField(required=False)
+    nextRunAt = serializers.DateTimeField(required=False)
+    createdAt = serializers.DateTimeField()
+
+
+class Schedules(Enveloped):
+    data = ScheduleShape(many=True)  # type: ignore[assignment]
+
+
+class OneSchedule(Enveloped):
+    data = ScheduleShape()  # type: ignore[assignment]
+
+
 class Counts(Enveloped):
     data = serializers.DictField(child=serializers.IntegerField())  # type: ignore[assignment]
-
-
-class Flag(Enveloped):
-    data = serializers.DictField(child=serializers.BooleanField())  # type: ignore[assignment]

@@ -16,6 +16,7 @@ from apps.core.queue import enqueue
 from apps.core.rows import execute
 from apps.events.services import publish
 from apps.missions.decision import Decision, decide
+from apps.missions.drafts import read_document
 from apps.missions.errors import MissionNotFound
 from apps.missions.events import (
     CheckpointReached,
@@ -28,7 +29,7 @@ from apps.missions.models import RUNNING, Barrier, BarrierKind, BarrierState, Mi
 from apps.missions.selectors import barriers_of
 from apps.missions.services.deadlocks import settle_deadlock
 from apps.missions.services.ending import finish
-from apps.missions.services.saving import lock_mission, read_document
+from apps.missions.services.saving import lock_mission
 from apps.missions.services.turning import ADVANCE, pause
 from apps.missions.standing import BarrierState as Stands
 from apps.missions.standing import NodeState, Passage, Standing, Status

@@ -10,10 +10,12 @@ from django.utils import timezone
 from apps.accounts.audit import record_change
 from apps.core.actor import Scope
 from apps.core.queue import enqueue
+from apps.core.rows import insert
 from apps.events.services import MOST_FACTS, publish
 from apps.formations.selectors import list_agents
 from apps.formations.services import register_volatile
 from apps.missions.document import as_json
+from apps.missions.drafts import barrier_entries, read_document, shown
 from apps.missions.errors import CheckpointNotFound, MissionInvalid, MissionStateForbids
 from apps.missions.events import CheckpointResumed, MissionExecuted, MissionResumed
 from apps.missions.models import (
@@ -25,7 +27,7 @@ from apps.missions.models import (
     Mission,
     MissionStatus,
 )
-from apps.missions.services.saving import SCHEDULED, lock_mission, read_document, shown
+from apps.missions.services.saving import SCHEDULED, lock_mission
 from apps.missions.services.turning import ADVANCE, call_off, go_on, waits_at_checkpoint
 from apps.tasks.models import Task, TaskStatus
 from apps.tasks.selectors import tasks_of_mission
@@ -51,9 +53,13 @@ def execute_mission(actor: Actor, mission_id: UUID, *, reason: str = "") -> tupl
         if mission.status not in EXECUTABLE:
             raise MissionStateForbids(f"A mission that is {mission.status} cannot be executed.")
         tasks, facts = begin(actor, mission, reason=reason)
-        for start in range(0, len(facts), MOST_FACTS):
-            publish(actor, *facts[start : start + MOST_FACTS])
+        _publish(actor, facts)
     return tasks, mission.group
+
+
+def _publish(actor: Actor, facts: list[Fact]) -> None:
+    for start in range(0, len(facts), MOST_FACTS):
+        publish(actor, *facts[start : start + MOST_FACTS])
 
 
 def begin(actor: Actor, mission: Mission, *, reason: str = "") -> tuple[list[Task], list[Fact]]:
@@ -141,7 +147,7 @@ def _task(actor: Actor, mission: Mission, entry: TaskSpec, default: str) -> Task
         "retry_policy": as_json(entry.retry_policy),
         "notifications": entry.notifications,
         "side_effects": entry.side_effects,
-        "max_duration": entry.max_duration,
+        "max_duration": None if entry.max_duration is None else int(entry.max_duration),
         "max_retries": entry.max_retries,
         "priority": entry.priority,
         "deadline": entry.deadline,
@@ -149,15 +155,6 @@ def _task(actor: Actor, mission: Mission, entry: TaskSpec, default: str) -> Task
     task = build_task(actor, **told)
     task.mission_id = mission.pk
     return task
-
-
-def barrier_entries(document: MissionDocument) -> list[tuple[str, Any]]:
-    """(kind, entry) of everything that stands in the way."""
-    return [
-        *((BarrierKind.GATE, gate) for gate in document.quality_gates),
-        *((BarrierKind.CHECKPOINT, checkpoint) for checkpoint in document.checkpoints),
-        *((BarrierKind.DELAY, delay) for delay in document.delays),
-    ]
 
 
 def _held_by(document: MissionDocument) -> dict[str, list[str]]:
@@ -170,7 +167,7 @@ def _held_by(document: MissionDocument) -> dict[str, list[str]]:
 
 
 def _raise_barriers(mission: Mission, document: MissionDocument) -> None:
-    Barrier.unscoped.bulk_create(
+    barriers = [
         Barrier(
             workspace_id=mission.workspace_id,
             mission_id=mission.pk,
@@ -180,7 +177,9 @@ def _raise_barriers(mission: Mission, document: MissionDocument) -> None:
             spec=as_json(entry),
         )
         for kind, entry in barrier_entries(document)
-    )
+    ]
+    if barriers:
+        insert(*barriers)
 
 
 @transaction.atomic
@@ -214,7 +213,7 @@ def resume_mission(
     resumed = MissionResumed(
         mission_id=mission.pk, mission_name=mission.name, retried=retried, pending=pending
     )
-    publish(actor, *facts[: MOST_FACTS - 1], resumed)
+    _publish(actor, [*facts, resumed])
     return retried, pending
 
 

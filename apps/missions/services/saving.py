@@ -10,22 +10,27 @@ from apps.accounts.audit import record_change
 from apps.core.actor import Scope
 from apps.core.cron import Cron, parse_when
 from apps.core.errors import InvalidInput
+from apps.core.reading import InvalidFields
 from apps.events.services import publish
 from apps.formations.services import remove_volatile
-from apps.missions.document import DocumentInvalid, MissionDocument, as_json, parse_document
-from apps.missions.errors import MissionInvalid, MissionNotFound, MissionStateForbids
-from apps.missions.events import MissionDeleted, MissionSaved
-from apps.missions.models import Mission, MissionStatus
+from apps.missions.drafts import put_document, read_document, saved, shown
+from apps.missions.errors import MissionNotFound, MissionStateForbids
+from apps.missions.events import MissionDeleted
+from apps.missions.models import RUNNING, Mission, MissionStatus
 from apps.missions.services.turning import turn
 from apps.tasks.fields import read_moment
+from apps.tasks.selectors import find_schedule
 from apps.tasks.services import remove_mission_tasks, remove_schedule, set_schedule
+from apps.tasks.spec import parse_notifications
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from uuid import UUID
 
     from apps.core.actor import Actor
     from apps.core.facts import Fact
+    from apps.missions.document import MissionDocument
 
 MAX_NAME = 200
 MAX_PROMPT = 100_000
@@ -60,38 +65,29 @@ def create_mission(
             user_id=actor.user_id,
             token_id=actor.token_id,
         )
-        _put(mission, document, end_date=end_date, notifications=notifications)
+        put_document(mission, document)
+        mission.end_date = _moment(end_date) or mission.end_date
+        mission.notifications = _notes(notifications) or mission.notifications
         mission.status = wanted
         mission.save(force_insert=True)
         record_change(actor, "mission.created", "mission", mission.pk, after=shown(mission))
-        publish(actor, *_scheduled(actor, mission, document), _saved(mission))
+        publish(actor, *keep_schedule(actor, mission), saved(mission))
     return mission
 
 
-def read_document(data: Any) -> MissionDocument:
-    """MissionInvalid names every place that is wrong."""
-    if not isinstance(data, (str, dict)):
-        raise MissionInvalid("data: Must be a mission document.", fields={"data": ["Required."]})
+def _moment(value: Any) -> datetime | None:
     try:
-        return parse_document(data)
-    except DocumentInvalid as error:
-        raise MissionInvalid(str(error), fields=error.fields) from None
+        return read_moment(value)
+    except ValueError as error:
+        raise InvalidInput(f"endDate: {error}", fields={"endDate": [str(error)]}) from None
 
 
-def _put(
-    mission: Mission,
-    document: MissionDocument,
-    *,
-    end_date: Any = None,
-    notifications: Mapping[str, Any] | None = None,
-) -> None:
-    """What the document says of the mission itself goes into its columns."""
-    mission.document = as_json(document)
-    mission.deadline = document.deadline
-    mission.quality_threshold = document.quality_threshold
-    mission.end_date = read_moment(end_date) if end_date is not None else document.end_date
-    if notifications is not None or document.notifications is not None:
-        mission.notifications = dict(notifications or document.notifications or {})
+def _notes(value: Any) -> dict[str, Any] | None:
+    try:
+        notes = parse_notifications(value, "notifications")
+    except InvalidFields as error:
+        raise InvalidInput(str(error), fields=error.fields) from None
+    return None if notes is None else dict(notes)
 
 
 def _status_of(document: MissionDocument) -> str:
@@ -113,34 +109,30 @@ def _prompt(prompt: Any) -> str:
     return prompt
 
 
-def _scheduled(actor: Actor, mission: Mission, document: MissionDocument) -> list[Fact]:
-    """Bring the schedule into line with the mission: one of `SCHEDULED` has one, others none."""
-    if mission.status not in SCHEDULED:
+def keep_schedule(actor: Actor, mission: Mission, *, anew: bool = False) -> list[Fact]:
+    """Bring the schedule into line with the mission: one of `SCHEDULED` has one, others none.
+
+    One under way counts as what it returns to. A schedule that says the same already is left alone
+    but for `anew`: its time may have passed, or it may be switched off.
+    """
+    standing = mission.home if mission.status in RUNNING else mission.status
+    if standing not in SCHEDULED:
         remove_schedule(actor, "mission", mission.pk)
         return []
-    if not document.schedule:
+    expression = mission.document.get("schedule", "")
+    if not expression:
         raise InvalidInput(
             "A scheduled mission needs a schedule in its document.",
             fields={"data.schedule": ["Required for this status."]},
         )
-    _, facts = set_schedule(
-        actor,
-        "mission",
-        mission.pk,
-        expression=document.schedule,
-        recurring=mission.status == MissionStatus.RECURRING,
-        end_date=mission.end_date,
-    )
-    return facts
-
-
-def _saved(mission: Mission) -> MissionSaved:
-    return MissionSaved(mission_id=mission.pk, mission_name=mission.name, status=mission.status)
-
-
-def shown(mission: Mission) -> dict[str, Any]:
-    """For the audit."""
-    return {"name": mission.name, "status": mission.status, "group": mission.group}
+    wanted = {
+        "expression": expression.strip(),
+        "recurring": standing == MissionStatus.RECURRING,
+        "end_date": mission.end_date,
+    }
+    there = find_schedule(actor, "mission", mission.pk)
+    same = there is not None and all(getattr(there, name) == wanted[name] for name in wanted)
+    return [] if same and not anew else set_schedule(actor, "mission", mission.pk, **wanted)[1]
 
 
 def lock_mission(actor: Actor, mission_id: UUID) -> Mission:
@@ -167,19 +159,19 @@ def update_mission(actor: Actor, mission_id: UUID, **changes: Any) -> Mission:
     if "prompt" in changes:
         mission.prompt = _prompt(changes["prompt"])
     if "data" in changes:
-        _put(mission, read_document(changes["data"]))
+        put_document(mission, read_document(changes["data"]))
     if "end_date" in changes:
-        mission.end_date = read_moment(changes["end_date"])
+        mission.end_date = _moment(changes["end_date"])
     if "notifications" in changes:
-        mission.notifications = changes["notifications"]
+        mission.notifications = _notes(changes["notifications"])
     wanted = changes.get("status") or mission.status
     facts = turn(actor, mission, wanted) if wanted != mission.status else []
     mission.save()
-    facts += _scheduled(actor, mission, read_document(mission.document))
+    facts += keep_schedule(actor, mission, anew=mission.status != before["status"])
     record_change(
         actor, "mission.updated", "mission", mission.pk, before=before, after=shown(mission)
     )
-    publish(actor, *facts, _saved(mission))
+    publish(actor, *facts, saved(mission))
     return mission
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apps.runs import selectors
-from apps.runs.wire import process_json
+from apps.runs.wire import work_json
 from apps.surfaces.polpo import on_projects
 from apps.surfaces.views import PolpoView
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class ProcessesView(PolpoView):
     def get(self, request: Request, **_: str) -> Response:
-        return self.ok([process_json(work) for work in selectors.list_work(self.actor)])
+        return self.ok([work_json(work) for work in selectors.list_work(self.actor)])
 
 
 urlpatterns = on_projects("agents/processes", ProcessesView.as_view())

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpResponse
+from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 
-from apps.core.errors import InvalidInput
+from apps.core.errors import InvalidInput, NotFound
 from apps.core.ids import parse_bare
 from apps.surfaces.parsing import StrictSerializer
 from apps.surfaces.polpo import on_projects
 from apps.surfaces.views import PolpoView
 from apps.tasks import board, selectors, services
-from apps.tasks.api import shapes
+from apps.tasks.api import approvals, shapes
 from apps.tasks.listing import tasks_as_json
 from apps.tasks.models import TaskStatus
 from apps.tasks.wire import task_json
@@ -22,6 +24,7 @@ from apps.tasks.wire import task_json
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from django.urls import URLPattern
     from rest_framework.request import Request
     from rest_framework.response import Response
 
@@ -37,13 +40,18 @@ FILTERS = [
 RESPOND_ASYNC = "respond-async"
 
 
+class TaskId(serializers.CharField):
+    """An id in a body: one that is none is the sender's mistake, as one that names nothing."""
+
+    def to_internal_value(self, data: Any) -> UUID:  # type: ignore[override]  # a UUID from here on
+        try:
+            return parse_bare(data if isinstance(data, str) else "")
+        except NotFound:
+            raise serializers.ValidationError("There is no such task.") from None
+
+
 class Ids(serializers.ListField):
-    """Task ids as the surface writes them; validated into UUIDs."""
-
-    child = serializers.CharField(max_length=40)
-
-    def to_internal_value(self, data: Any) -> list[UUID]:
-        return [parse_bare(text) for text in super().to_internal_value(data)]
+    child = TaskId()
 
 
 class TaskBody(StrictSerializer):
@@ -188,8 +196,7 @@ class ReassessView(PolpoView):
     `Prefer: respond-async`.
     """
 
-    gives = shapes.Flag
-
+    @extend_schema(responses={200: shapes.Flag, 202: shapes.Flag})
     def post(self, request: Request, task_id: str, **_: str) -> Response:
         found = parse_bare(task_id)
         run_id = services.reassess_task(self.actor, found)
@@ -212,17 +219,20 @@ def _filters(asked: Any) -> dict[str, Any]:
         raise InvalidInput(
             f"status: {unknown[0][:40]} is none.", fields={"status": ["Unknown status."]}
         )
-    return {"statuses": statuses, "group": asked.get("group"), "assign_to": asked.get("assignTo")}
+    # An empty one is none, as upstream: `?group=` of a client that has none may not mean all without.
+    group, assign_to = asked.get("group") or None, asked.get("assignTo") or None
+    return {"statuses": statuses, "group": group, "assign_to": assign_to}
 
 
 def _limit(asked: Any) -> int:
     text = asked.get("limit", str(selectors.MOST_LISTED))
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= selectors.MOST_LISTED:
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= selectors.MOST_LISTED:
         raise InvalidInput(fields={"limit": [f"A number from 1 to {selectors.MOST_LISTED}."]})
     return int(text)
 
 
-urlpatterns = [
+urlpatterns: list[URLPattern] = [
+    path("api/v1/projects", ProjectsView.as_view()),
     *on_projects("state", StateView.as_view()),
     *on_projects("orchestrator-config", ConfigView.as_view()),
     *on_projects("config", ConfigView.as_view()),
@@ -233,4 +243,5 @@ urlpatterns = [
     *on_projects("tasks/<str:task_id>/queue", QueueView.as_view()),
     *on_projects("tasks/<str:task_id>/force-fail", ForceFailView.as_view()),
     *on_projects("tasks/<str:task_id>/reassess", ReassessView.as_view()),
+    *approvals.urlpatterns,
 ]

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.tasks.models import TaskStatus
+from apps.tasks.wire import DECISIONS
 
 
 class ProjectBody(serializers.Serializer[Any]):
@@ -77,6 +78,30 @@ class Tasks(Enveloped):
 
 class OneTask(Enveloped):
     data = TaskShape()  # type: ignore[assignment]
+
+
+class ApprovalShape(serializers.Serializer[Any]):
+    """Contract/polpo.md §18."""
+
+    id = serializers.CharField()
+    gateId = serializers.CharField()
+    gateName = serializers.CharField()
+    taskId = serializers.CharField(required=False)
+    missionId = serializers.CharField(required=False)
+    status = serializers.ChoiceField(list(DECISIONS))
+    payload = serializers.DictField()
+    requestedAt = serializers.DateTimeField()
+    resolvedAt = serializers.DateTimeField(required=False)
+    resolvedBy = serializers.CharField(required=False)
+    note = serializers.CharField(required=False)
+
+
+class Approvals(Enveloped):
+    data = ApprovalShape(many=True)  # type: ignore[assignment]
+
+
+class OneApproval(Enveloped):
+    data = ApprovalShape()  # type: ignore[assignment]
 
 
 class Flag(Enveloped):

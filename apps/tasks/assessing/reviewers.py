@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 REVIEWERS = 3
 TRIES = 2  # of each reviewer
+# A task's list carries every word of its assessments: long answers are cut, not refused.
+LONGEST_REASON, MOST_EVIDENCE = 1_000, 10
 FEWEST_DIMENSIONS, MOST_DIMENSIONS = 2, 6  # a model may invent
 DEFAULT_DIMENSIONS = (
     Dimension("correctness", "Is the result right, and does it do what was asked?", 0.35),
@@ -190,7 +192,8 @@ def _as_review(
 ) -> dict[str, Any]:
     given = {score["dimension"]: score for score in answer["scores"]}
     scores = [_as_score(given[one.name], one) for one in dimensions]
-    made = {"scores": scores, "summary": answer["summary"], "globalScore": global_score(scores)}
+    summary = answer["summary"][:LONGEST_REASON]
+    made = {"scores": scores, "summary": summary, "globalScore": global_score(scores)}
     made |= {"exploration": dict(exploration)} if exploration is not None else {}
     return made | ({"scoringAttemptErrors": list(errors)} if errors else {})
 
@@ -199,21 +202,27 @@ def _as_score(given: Mapping[str, Any], dimension: Dimension) -> dict[str, Any]:
     made = {
         "dimension": dimension.name,
         "score": clamped(float(given["score"])),
-        "reasoning": given["reasoning"],
+        "reasoning": given["reasoning"][:LONGEST_REASON],
         "weight": dimension.weight,
     }
-    return made | ({"evidence": given["evidence"]} if given.get("evidence") else {})
+    evidence = [_place(place) for place in (given.get("evidence") or ())[:MOST_EVIDENCE]]
+    return made | ({"evidence": evidence} if evidence else {})
+
+
+def _place(given: Mapping[str, Any]) -> dict[str, Any]:
+    line = {"line": given["line"]} if "line" in given else {}
+    return {"file": given["file"], **line, "note": given["note"][:LONGEST_REASON]}
 
 
 # --- The tools by which a model answers -------------------------------------------------------
 SUBMIT = "submit_review"
-_TEXT = {"type": "string", "minLength": 1, "maxLength": 4_000}
+_TEXT = {"type": "string", "minLength": 1}
 _PLACE = {
     "type": "object",
     "properties": {
         "file": {"type": "string", "maxLength": 1_000},
         "line": {"type": "integer", "minimum": 0},
-        "note": {"type": "string", "maxLength": 1_000},
+        "note": {"type": "string"},
     },
     "required": ["file", "note"],
 }
@@ -252,7 +261,7 @@ def submit_tool(dimensions: Sequence[Dimension]) -> ToolSpec:
             "dimension": {"enum": names},
             "score": {"type": "number"},  # 0 or 7 is a score of 1 or 5: clamped, not refused
             "reasoning": _TEXT,
-            "evidence": {"type": "array", "items": _PLACE, "maxItems": 50},
+            "evidence": {"type": "array", "items": _PLACE},
         },
         "required": ["dimension", "score", "reasoning"],
     }

@@ -145,6 +145,8 @@ def update_task(actor: Actor, task_id: UUID, *, status: str | None = None, **cha
 
 
 def _write(actor: Actor, task: Task, values: dict[str, Any]) -> None:
+    if "description" in values:
+        values |= {"original_description": ""}  # a brief is written upon this one from now on
     before = {name: getattr(task, name) for name in values}
     for name, value in values.items():
         setattr(task, name, value)

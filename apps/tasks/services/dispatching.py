@@ -37,11 +37,14 @@ BATCH = 20  # tasks started in one transaction
 STEPS_A_TURN = 5  # a model call, and room for the tools it asks for
 
 _SERIALISE = "SELECT pg_advisory_xact_lock(hashtextextended('tasks.dispatch:' || %s, 0))"
-_AT_WORK = """SELECT lower(assign_to), count(*) FROM tasks_task WHERE workspace_id = %s
-    AND status IN ('assigned', 'in_progress', 'review') GROUP BY 1"""
+# Agent (in lower case) -> how many of its tasks are at work, and how many may be.
+_AT_WORK = """SELECT busy.name, busy.count, a.max_concurrency FROM (
+        SELECT lower(assign_to) AS name, count(*) FROM tasks_task WHERE workspace_id = %s
+           AND status IN ('assigned', 'in_progress', 'review') GROUP BY 1) AS busy
+  LEFT JOIN formations_agent a ON a.workspace_id = %s AND lower(a.name) = busy.name"""
 # The ids come from the index alone, some more than are needed: SKIP LOCKED passes over what somebody
 # is editing, who must not hold up the others.
-_NEXT = """SELECT id FROM tasks_task WHERE id = ANY(ARRAY(
+_NEXT = """SELECT * FROM tasks_task WHERE id = ANY(ARRAY(
         SELECT id FROM tasks_task WHERE workspace_id = %s AND ready
            AND NOT lower(assign_to) = ANY(%s)
          ORDER BY priority DESC, created_at, id LIMIT %s))
@@ -62,14 +65,14 @@ def dispatch_tasks(actor: Actor) -> int:
 def _dispatch_batch(actor: Actor) -> int:
     execute(_SERIALISE, [str(actor.workspace_id)])
     preferences = preferences_of(actor)
-    at_work = Counter(dict(execute(_AT_WORK, [actor.workspace_id])))
+    busy = execute(_AT_WORK, [actor.workspace_id, actor.workspace_id])
+    at_work = Counter({name: count for name, count, _ in busy})
     # Without a cap of its own a workspace has the workers': a run that no worker takes is no progress.
     most = preferences.max_concurrency or settings.MAX_CONCURRENT_RUNS
     free = min(BATCH, most - at_work.total())
     if free <= 0:
         return 0
-    full = _names_at_their_cap(actor, at_work)
-    picked = _pick(actor, full, free)
+    picked = _pick(actor, [name for name, count, cap in busy if cap and count >= cap], free)
     agents = _agents(actor, {task.assign_to.lower() for task in picked})
     facts: list[Fact] = []
     left = 0
@@ -86,18 +89,10 @@ def _dispatch_batch(actor: Actor) -> int:
 
 
 def _pick(actor: Actor, full: list[str], limit: int) -> list[Task]:
+    """The next tasks, locked, of agents that are not in `full` (lower case)."""
     workspace = actor.workspace_id
-    rows = execute(_NEXT, [workspace, full, limit + BATCH, workspace, limit])
-    ids = [task_id for (task_id,) in rows]
-    if not ids:
-        return []
-    tasks = Task.objects.in_workspace(actor.workspace_id).in_bulk(ids)
-    return [tasks[task_id] for task_id in ids]
-
-
-def _names_at_their_cap(actor: Actor, at_work: Mapping[str, int]) -> list[str]:
-    busy = _agents(actor, at_work)
-    return [name for name, agent in busy.items() if _is_full(agent, at_work)]
+    rows = Task.objects.in_workspace(workspace)
+    return list(rows.raw(_NEXT, [workspace, full, limit + BATCH, workspace, limit]))
 
 
 def _is_full(agent: Agent, at_work: Mapping[str, int]) -> bool:

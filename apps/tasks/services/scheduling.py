@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MOST_A_TICK = 200
+LONGEST_EXPRESSION = 120  # as the column has it
 
 
 def set_schedule(
@@ -78,6 +79,8 @@ def set_schedule(
 
 def _first(expression: str, zone: str, end_date: datetime | None) -> tuple[datetime, bool]:
     """When it fires first, and whether it is a cron expression."""
+    if len(expression) > LONGEST_EXPRESSION:
+        raise _refused(f"At most {LONGEST_EXPRESSION} characters.")
     try:
         when = cron.parse_when(expression)
     except cron.CronInvalid as error:

@@ -165,7 +165,8 @@ def _open_runs(actor: Actor, task: Task) -> list[Run]:
 def _failed_at_once(actor: Actor, task: Task, runs: list[Run], words: str) -> list[Fact]:
     """The attempt's own end will come too late to count."""
     attempt = next((run for run in runs if run.pk == task.run_id), None)
-    result = task.result or {"exitCode": 1, "stdout": "", "stderr": words, "duration": 0}
+    kept = task.result or {"stdout": "", "duration": 0}
+    result = kept | {"exitCode": 1, "stderr": words}
     if attempt is not None:
         result = result_of(
             attempt,
