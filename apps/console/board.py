@@ -147,7 +147,7 @@ def _shown(workspace_id: UUID) -> dict[str, Any]:
 
 
 _COUNTS = """SELECT s.status, (SELECT count(*) FROM (
-        SELECT 1 FROM tasks_task t WHERE t.workspace_id = %s AND t.status = s.status LIMIT %s) AS some)
+        SELECT 1 FROM tasks_task t WHERE t.workspace_id = %s AND t.status = s.status LIMIT %s) AS counted)
   FROM unnest(%s::text[]) AS s(status)"""
 _CARDS = """SELECT newest.id FROM unnest(%s::text[]) AS s(status) CROSS JOIN LATERAL (
     SELECT t.id FROM tasks_task t WHERE t.workspace_id = %s AND t.status = s.status

@@ -142,8 +142,7 @@ def _tasks_card(states: dict[str, int]) -> Card:
     waits = f"{states.get('ready', 0):,} ready, {states.get('blocked', 0):,} waiting"
     ended = f"24 h: {states.get('done', 0):,} done, {states.get('failed', 0):,} failed"
     url = reverse("admin:board_choice")
-    tone = "warn" if states.get("failed") else ""
-    return Card("Tasks at work", f"{at_work:,}", f"{waits}; {ended}", url, "task_alt", tone)
+    return Card("Tasks at work", f"{at_work:,}", f"{waits}; {ended}", url, "task_alt")
 
 
 def _missions_card(states: dict[str, int]) -> Card:

@@ -92,7 +92,7 @@ def _task(mark: Mark, place: Place) -> SafeString:
     return format_html(
         '<g class="graph-task" data-task="{}" data-state="{}" transform="translate({} {})">'
         '<title>{}</title><rect width="{}" height="{}" rx="6"/><text x="12" y="19">{}</text>'
-        '<text class="graph-state" x="12" y="36"><tspan data-state-word>{}</tspan>{}</text></g>',
+        '<text class="graph-state" x="12" y="36"><tspan data-state-word="">{}</tspan>{}</text></g>',
         mark.row_id,
         mark.state,
         f"{place[0]:g}",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from apps.console import show
 from apps.console.drawing import draw_graph
 from apps.console.layout import Mark
-from apps.missions.document import MOST_TASKS
 from apps.missions.models import Barrier, BarrierKind, BarrierState, Mission
 from apps.tasks.models import Task
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
 PLANNED = "planned"  # what has not been executed yet
 MOST_REPORTED = 200
+MOST_READ = 2_000  # tasks of an execution; a document has 1,000 at most
 STEPS = {"done": 0, "failed": 1, "review": 2, "in_progress": 3, "assigned": 4}
 
 
@@ -70,7 +70,7 @@ def execution_of(mission: Mission) -> tuple[Sequence[Task], list[Barrier]]:
     barriers = Barrier.objects.in_workspace(mission.workspace_id).filter(
         mission_id=mission.pk, group=mission.group
     )
-    return list(shown[: 2 * MOST_TASKS]), list(barriers)
+    return list(shown[:MOST_READ]), list(barriers)
 
 
 def marks_of(tasks: Iterable[Task], barriers: Iterable[Barrier]) -> list[Mark]:

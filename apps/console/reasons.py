@@ -83,10 +83,7 @@ def reason_action(
     icon: str = "edit",
     leads_to: Callable[[Any], str] | None = None,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Make a method `(self, request, row, reason)` an action of list and detail page.
-
-    `leads_to`: the page after a single row's, when that is not the row's own.
-    """
+    """Make `(self, request, row, reason)` an action of list and page; `leads_to`: the page after one row's."""
 
     def decorate(apply: Callable[[Any, HttpRequest, Any, str], Any]) -> Any:
         verb = Verb(apply.__name__, title, past, explain, danger, leads_to, apply)

@@ -7,12 +7,14 @@ only what differs into place.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from unfold.enums import ActionVariant
 
 from apps.console.live import MAY_WATCH
 from apps.console.readonly import ReadOnlyAdmin
@@ -38,8 +40,22 @@ def watch(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An action's button."""
+
+    title: str
+    url: str
+    danger: bool
+
+
 class WatchedAdmin(ReadOnlyAdmin):
-    """A row's page with a live fragment, above its fields or below them."""
+    """A row's page with a live fragment above its fields.
+
+    What may be done with the row stands in the fragment, since it changes with the row.
+    """
+
+    change_form_outer_before_template = "console/watched.html"
 
     fragment = ""  # the template
     watches = ""  # what the row is: task or mission
@@ -56,7 +72,7 @@ class WatchedAdmin(ReadOnlyAdmin):
     def live(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         """The fragment alone."""
         row = self._row(request, object_id)
-        return TemplateResponse(request, self.fragment, self.shown_live(request, row))
+        return TemplateResponse(request, self.fragment, self._shown(request, row))
 
     def change_view(
         self,
@@ -66,14 +82,28 @@ class WatchedAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         row = self.get_object(request, object_id)
-        if row is not None and self.has_view_permission(request, row):
-            extra_context = {
-                **(extra_context or {}),
-                **self.shown_live(request, row),
-                "watch": self._watch(request, row),
-            }
-        answer: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
+        if row is None or not self.has_view_permission(request, row):
+            return super().change_view(request, object_id, form_url, extra_context)
+        told = {**self._shown(request, row), "watch": self._watch(request, row)}
+        answer = super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **told}
+        )
+        if isinstance(answer, TemplateResponse) and answer.context_data:
+            answer.context_data.pop("actions_detail", None)  # else they stand there twice
         return answer
+
+    def _shown(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        return {**self.shown_live(request, row), "offers": self._offers(request, row)}
+
+    def _offers(self, request: HttpRequest, row: Any) -> list[Offer]:
+        return [
+            Offer(
+                str(action.description),
+                reverse(f"admin:{action.action_name}", args=[row.pk]),
+                action.variant == ActionVariant.DANGER,
+            )
+            for action in self.get_actions_detail(request, str(row.pk))
+        ]
 
     def _watch(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_live"

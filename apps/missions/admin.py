@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.urls import reverse
 from unfold.contrib.filters.admin import ChoicesRadioFilter, FieldTextFilter
 from unfold.decorators import display
 
@@ -59,7 +60,7 @@ STATE_LABELS = {
 
 
 def _missions(_row: Mission) -> str:
-    return show.list_url("missions_mission")
+    return reverse("admin:missions_mission_changelist")
 
 
 def _mission_of(row: Barrier) -> str:
@@ -70,7 +71,6 @@ def _mission_of(row: Barrier) -> str:
 class MissionAdmin(WatchedAdmin):
     fragment = "console/mission_live.html"
     watches = "mission"
-    change_form_outer_before_template = "console/watched.html"
     list_display = (
         "name",
         "state",
@@ -92,7 +92,7 @@ class MissionAdmin(WatchedAdmin):
     search_fields = ("name", "group__istartswith")
     id_search = ("pk", "user_id", "workspace_id")
     fieldsets = (
-        (None, {"fields": ("name", "wire", "state", "workspace", "group", "elsewhere")}),
+        (None, {"fields": ("name", "wire", "workspace", "group", "elsewhere")}),
         (
             "Course",
             {

@@ -50,7 +50,6 @@ STATUS_LABELS = {
 class TaskAdmin(WatchedAdmin):
     fragment = "console/task_live.html"
     watches = "task"
-    change_form_outer_after_template = "console/watched.html"
     list_display = (
         "title",
         "state",
@@ -81,8 +80,6 @@ class TaskAdmin(WatchedAdmin):
                 "fields": (
                     "title",
                     "wire",
-                    "state",
-                    "phase",
                     "workspace",
                     "assign_to",
                     "belongs_to",

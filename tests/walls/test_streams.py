@@ -20,6 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SOCKETS = {
     r"/session/[^/]+/?": "/session/{session_id}/",
     r"/api/v1(?:/projects/[^/]+)?/ws": "/api/v1/projects/{project_id}/ws",
+    r"/admin/watch/[^/]+/?": "/admin/watch/{workspace_id}/",  # operators only: tests/console
 }
 STREAMS = {
     ("POST", r"/v1/chat/completions"): "/v1/chat/completions",
@@ -55,7 +56,7 @@ def refusal(port, path, token):
 def test_a_socket_tells_strangers_nothing(port, aurora, borealis, path):
     treasure = bury(aurora)
     absent = nowhere(treasure)
-    kinds = ["session_id", "project_id"]
+    kinds = ["session_id", "project_id", "workspace_id"]
     real, made_up = (filled(path, ids, kinds=kinds) for ids in (treasure, absent))
     for token in (borealis.mallory_token, borealis.mallory_star_token, "nobody", ""):
         answers = {refusal(port, address, token) for address in (real, made_up)}
