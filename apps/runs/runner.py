@@ -205,6 +205,8 @@ async def _keep() -> None:
     while _live:
         await asyncio.sleep(min(KEEP_EVERY, settings.LEASE_SECONDS / 4))
         held = [live for live in list(_live.values()) if live.hold.attempt]
+        if not held:
+            continue
         try:
             kept = await db_call(services.keep_leases, [live.hold for live in held])
         except Exception:
