@@ -207,8 +207,6 @@ async def _keep() -> None:
         held = [live for live in list(_live.values()) if live.hold.attempt]
         if not held:
             continue
-        if not held:
-            continue
         try:
             kept = await db_call(services.keep_leases, [live.hold for live in held])
         except Exception:
