@@ -138,3 +138,17 @@ def test_a_score_below_the_threshold_fails_the_mission(world):
     world.go()
     assert world.fresh(mission).status == "failed"
     assert world.told("quality.threshold_missed")[0]["avg_score"] == 3.0
+
+
+def test_a_task_is_told_what_it_builds_on(world):
+    from apps.missions.narrating import narrate
+    from tests.tasks.conftest import says
+
+    world.script(says("Three ideas."))
+    mission = world.mission(entry("ideas"), entry("draft", "ideas"), entry("other"))
+    _, draft, other = world.execute(mission)
+    world.go()
+    told = narrate(world.engine, draft)
+    assert "- [done] ideas (writer)" in told
+    assert told.endswith("The result of ideas:\nThree ideas.")
+    assert "The result of" not in narrate(world.engine, other)
