@@ -58,7 +58,7 @@ def test_a_document_is_drawn_with_its_barriers_between():
     }
     marks = planned(document)
     assert keys(layers_of(marks)) == [{"Dig"}, {"checkpoint:look"}, {"Fill"}]
-    lines = [mark for mark in marks if mark.key == "Fill"][0].after
+    lines = next(mark for mark in marks if mark.key == "Fill").after
     assert lines == ("checkpoint:look",), "not also around the barrier"
 
 
@@ -113,5 +113,5 @@ def test_a_thousand_tasks_are_folded_into_few_bands(shape):
 
 def test_the_largest_graph_that_is_drawn_has_every_task():
     marks = [mark(str(n)) for n in range(MOST_MARKS)]
-    assert len([box for box in drawn(marks).iter("g")]) == MOST_MARKS
+    assert len(list(drawn(marks).iter("g"))) == MOST_MARKS
     assert "folded" in drawn([*marks, mark("one more")]).get("aria-label")
