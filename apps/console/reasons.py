@@ -107,15 +107,19 @@ def reason_action(
             return _reason_page(self, request, rows, verb, form)
 
         view.__name__ = apply.__name__
-        return action(
-            description=title,
-            icon=icon,
-            permissions=["act"],
-            url_path=apply.__name__.replace("_", "-"),
-            variant=ActionVariant.DANGER if danger else ActionVariant.DEFAULT,
-        )(view)
+        return _as_action(view, verb, icon)
 
     return decorate
+
+
+def _as_action(view: Callable[..., HttpResponse], verb: Verb, icon: str) -> Any:
+    return action(
+        description=verb.title,
+        icon=icon,
+        permissions=["act"],
+        url_path=verb.name.replace("_", "-"),
+        variant=ActionVariant.DANGER if verb.danger else ActionVariant.DEFAULT,
+    )(view)
 
 
 def _rows_named(

@@ -57,6 +57,12 @@ def entry(title, *needs):
     return {"title": title, "description": f"Say that you {title}.", "dependsOn": list(needs)}
 
 
+def with_checkpoint(polpo):
+    """Dig, then wait for somebody who looks, then fill."""
+    look = {"name": "look", "afterTasks": ["dig"], "blocksTasks": ["fill"]}
+    return polpo.mission(tasks=[entry("dig"), entry("fill", "dig")], checkpoints=[look])
+
+
 def open_mission(olga, name):
     olga.go("/admin/missions/mission/")
     olga.page.get_by_role("link", name=name, exact=True).click()
@@ -72,9 +78,7 @@ def act(olga, action):
 
 
 def test_a_mission_runs_before_the_operators_eyes(olga, polpo):
-    look = {"name": "look", "afterTasks": ["dig"], "blocksTasks": ["fill"]}
-    name = polpo.mission(tasks=[entry("dig"), entry("fill", "dig")], checkpoints=[look])["name"]
-    open_mission(olga, name)
+    open_mission(olga, with_checkpoint(polpo)["name"])
     assert olga.page.locator('.graph-task[data-state="planned"]').count() == 2
     act(olga, "execute")
     reached = olga.page.locator('.graph-barrier[data-state="reached"]')
@@ -88,12 +92,12 @@ def test_a_mission_runs_before_the_operators_eyes(olga, polpo):
 
 
 def test_states_change_on_the_page_without_reloading_it(olga, polpo):
-    made = polpo.mission(tasks=[entry("dig"), entry("fill", "dig")])
+    made = with_checkpoint(polpo)  # the second task stands still until somebody moves it
     execution = polpo.ask("POST", f"/missions/{made['id']}/execute")
     open_mission(olga, made["name"])
     olga.page.evaluate(NOTE_STATES)
     olga.page.evaluate("window.sameDocument = true")
-    polpo.ask("POST", f"/tasks/{execution['tasks'][0]['id']}/kill")
+    polpo.ask("POST", f"/tasks/{execution['tasks'][1]['id']}/kill")
     olga.page.wait_for_function(
         "Object.values(window.statesOf).some((states) => states.at(-1) === 'failed')",
         timeout=PATIENCE,
@@ -164,7 +168,7 @@ def test_a_tasks_page_shows_its_transcript_as_it_grows(olga, polpo):
 
 
 def test_what_may_be_done_changes_with_the_mission(olga, polpo):
-    made = polpo.mission(tasks=[entry("dig")])
+    made = with_checkpoint(polpo)  # where it comes to rest
     open_mission(olga, made["name"])
     assert olga.page.locator('a[href$="/abort/"]').count() == 0
     polpo.ask("POST", f"/missions/{made['id']}/execute")

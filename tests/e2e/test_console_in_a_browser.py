@@ -6,6 +6,10 @@ import pytest
 
 PAGES = (
     "/admin/",
+    "/admin/board/",
+    "/admin/missions/mission/",
+    "/admin/tasks/task/",
+    "/admin/tasks/schedule/",
     "/admin/runs/run/",
     "/admin/conversations/session/",
     "/admin/workspaces/workspace/",
