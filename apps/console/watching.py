@@ -82,13 +82,11 @@ class WatchedAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         row = self.get_object(request, object_id)
-        if row is None or not self.has_view_permission(request, row):
-            return super().change_view(request, object_id, form_url, extra_context)
-        told = {**self._shown(request, row), "watch": self._watch(request, row)}
-        answer = super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), **told}
-        )
-        if isinstance(answer, TemplateResponse) and answer.context_data:
+        context = extra_context or {}
+        if row is not None and self.has_view_permission(request, row):
+            context |= {**self._shown(request, row), "watch": self._watch(request, row)}
+        answer: HttpResponse = super().change_view(request, object_id, form_url, context)
+        if "watch" in context and isinstance(answer, TemplateResponse) and answer.context_data:
             answer.context_data.pop("actions_detail", None)  # else they stand there twice
         return answer
 
