@@ -265,6 +265,7 @@ MAX_UPLOAD_BYTES = env.number("POLYMUX_MAX_UPLOAD_BYTES", 100 * 1024 * 1024, low
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 RATE_READ_PER_MIN = env.number("POLYMUX_RATE_READ", 60, low=1)
 RATE_WRITE_PER_MIN = env.number("POLYMUX_RATE_WRITE", 30, low=1)
+RATE_POLPO_PER_MIN = env.number("POLYMUX_RATE_POLPO", 200, low=1)
 RATE_MOLECULE_PER_MIN = env.number("RATE_LIMIT", 600, low=1)
 # Where rate windows are counted without Redis: `memory` (one process) or `postgres` (several).
 RATE_STORE = env.text("POLYMUX_RATE_STORE", "memory")

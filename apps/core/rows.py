@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
+from django.db import connection, connections
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +32,7 @@ def insert(*rows: models.Model, eventual: bool = False) -> None:
     `eventual`: this transaction's commit does not wait for the disk. For what nobody has been told of
     yet, and what a later, waiting commit makes durable with it (the log is written in order).
     """
+    here = connections[connection.alias]  # the proxy would be asked for each of a hundred columns
     statements = ["SET LOCAL synchronous_commit = off"] if eventual else []
     values: list[Any] = []
     for model, group in groupby(rows, key=type):
@@ -40,12 +41,12 @@ def insert(*rows: models.Model, eventual: bool = False) -> None:
         same = list(group)
         for row in same:
             values.extend(
-                field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields
+                field.get_db_prep_save(field.pre_save(row, True), here) for field in fields
             )
-            row._state.adding, row._state.db = False, connection.alias
+            row._state.adding, row._state.db = False, here.alias
         statements.append(head + ", ".join([marks] * len(same)))
     # Several statements in one: our cursors bind on the client's side (`server_side_binding` is off).
-    with connection.cursor() as cursor:
+    with here.cursor() as cursor:
         cursor.execute("; ".join(statements), values)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from apps.core.actor import Scope
+from apps.core.errors import NotFound
+from apps.core.rows import execute
 from apps.formations.errors import AgentNotFound, McpServerNotFound, TeamNotFound
 from apps.formations.models import Agent, McpServer, Team, ToolSetting
+from apps.workspaces.preferences import Preferences, read_preferences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +40,21 @@ def get_agent(actor: Actor, agent_id: UUID) -> Agent:
 def find_agent(actor: Actor, name: str) -> Agent:
     """By name, whatever its case; raises AgentNotFound."""
     return _one(list_agents(actor).filter(name__iexact=name))
+
+
+_KNOWN = """SELECT w.settings::text, EXISTS (SELECT 1 FROM formations_agent a
+    WHERE a.workspace_id = w.id AND lower(a.name) = lower(%s))
+  FROM workspaces_workspace w WHERE w.id = %s AND w.status <> 'removed'"""
+
+
+def look_up_agent(actor: Actor, name: str) -> tuple[bool, Preferences]:
+    """(is there an agent of this name, what the workspace has chosen): one query, for hot paths."""
+    actor.need(Scope.READ)
+    rows = execute(_KNOWN, [name, actor.workspace_id])
+    if not rows:
+        raise NotFound
+    ((settings, known),) = rows
+    return known, read_preferences(json.loads(settings))
 
 
 def default_agent(actor: Actor) -> Agent:

@@ -42,6 +42,13 @@ def caller_of_key(raw: str, *, kinds: frozenset[str], request_id: str, ip: str) 
     return selectors.caller_of_key(raw, kinds=kinds, request_id=request_id, ip=ip)
 
 
+def caller_at_home(
+    raw: str, *, kinds: frozenset[str], request_id: str, ip: str
+) -> tuple[Caller, Place | None]:
+    """As `caller_of_key`, and the workspace such a caller means who names none; see `actor_in`."""
+    return selectors.caller_at_home(raw, kinds=kinds, request_id=request_id, ip=ip)
+
+
 def home_of_key(
     raw: str, *, kinds: frozenset[str], request_id: str, ip: str
 ) -> tuple[Caller, Actor]:

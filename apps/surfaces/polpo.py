@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django.conf import settings
 from django.urls import path
 
 from apps.core.errors import Kind, NotFound, Unauthenticated
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
     from django.urls import URLPattern
 
-    from apps.core.actor import Caller
+    from apps.core.actor import Actor, Caller
     from apps.core.errors import DomainError
+    from apps.workspaces.selectors import Place
 
 KEYS = frozenset({"pat", "admin_key", "instance_key"})
-PER_MINUTE = 200
+PER_MINUTE: int = settings.RATE_POLPO_PER_MIN
 DEFAULT_PROJECT = ""
 
 CODES: Mapping[Kind, str] = {
@@ -71,17 +73,27 @@ class Polpo(Surface):
     }
 
     def prove(self, credentials: Credentials, *, realm: str = "") -> Caller:
+        return self.prove_near(credentials, realm=realm)[0]
+
+    def prove_near(
+        self, credentials: Credentials, *, realm: str = ""
+    ) -> tuple[Caller, Place | None]:
         """`X-API-Key`, `?apiKey=` or a bearer: upstream's clients use all three."""
         raw = credentials.headers.get("x-api-key") or credentials.bearer()
         raw = raw or credentials.query.get("apiKey")
         if not raw:
             raise Unauthenticated("Missing API key")
         try:
-            return doors.caller_of_key(
+            return doors.caller_at_home(
                 raw, kinds=KEYS, request_id=credentials.request_id, ip=credentials.ip
             )
         except Unauthenticated:
             raise Unauthenticated("Invalid API key") from None
+
+    def enter(self, caller: Caller, workspace: str | UUID, place: Place | None = None) -> Actor:
+        if workspace == DEFAULT_PROJECT and place is not None:
+            workspace = place.workspace_id
+        return super().enter(caller, workspace, place)
 
     def workspace_id(self, caller: Caller, workspace: str) -> UUID:
         """A project by slug or id; `DEFAULT_PROJECT`: the one the key means without saying."""
@@ -95,7 +107,7 @@ class Polpo(Surface):
     def throttle(
         self, caller: Caller | None, credentials: Credentials, *, route: str = "", bucket: str = ""
     ) -> dict[str, str]:
-        """200 a minute and client: its key, or its address while it has shown none that is good."""
+        """So many a minute and client (200): its key, or its address while it has shown none that is good."""
         who = credentials.ip if caller is None else str(caller.token_id or caller.user_id)
         state = ratewindow.hit(f"polpo:{who}", PER_MINUTE)
         if not state.allowed:

@@ -151,6 +151,16 @@ def caller_near(
     return caller, _place_in(row)
 
 
+def caller_at_home(
+    raw: str | None, *, kinds: Collection[str], request_id: str = "", ip: str = ""
+) -> tuple[Caller, Place | None]:
+    """As `caller_near`, for keys of `kinds`, of the workspace a caller means who names none: the key's
+    own, or for `*` the oldest its person belongs to.
+    """
+    row = _one(_BY_DIGEST_WITH_HOME, [None, _digest(raw)])
+    return _caller(row, kinds, request_id, ip), _place_in(row)
+
+
 def actor_in(caller: Caller, workspace_id: UUID, place: Place | None = None) -> Actor:
     """`caller` inside one workspace, with min(scope, what their role allows). One query, or none
     when `place` is this workspace's, read for this very caller and request.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from tests.bench import figures
+from tests.bench import board, figures
 from tests.bench import tasks as task_figures
 from tests.bench.report import Row, table
 from tests.bench.server import ROOT, Server, Stub
@@ -31,7 +31,18 @@ AGENTS = [
     "steady=stub/tokens-160@20",
     "long=stub/tokens-4000@20",
 ]
-ALL = ["imports", "restart", "turns", "tokens", "streams", "listing", "sockets", "feeds", "tasks"]
+ALL = [
+    "imports",
+    "restart",
+    "turns",
+    "tokens",
+    "streams",
+    "listing",
+    "board",
+    "sockets",
+    "feeds",
+    "tasks",
+]
 
 
 def seed(server: Server, *what: str) -> None:
@@ -52,6 +63,7 @@ def measure(name: str, server: Server, stub: Stub) -> list[Row]:
         "tokens": lambda: figures.tokens(server, stub),
         "streams": lambda: figures.streams(server, stub),
         "listing": lambda: figures.listing(server),
+        "board": lambda: board.board(server),
         "sockets": lambda: figures.sockets(server),
         "feeds": lambda: figures.feeds(server),
         "tasks": lambda: task_figures.tasks(server),

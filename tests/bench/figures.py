@@ -229,8 +229,8 @@ async def listing(server: Server, pages: int = 1000) -> list[Row]:
         deep = path = f"{first}&cursor={json.loads(body)['next_cursor']}"
     near, far = await _latency(client, first), await _latency(client, deep)
     client.close()
-    floor = await _reads(server, "/livez")
-    rate = middle([await _reads(server, first) for _ in range(ROUNDS)])
+    floor = await reads(server, "/livez")
+    rate = middle([await reads(server, first) for _ in range(ROUNDS)])
     return [
         Row(
             "list 50 of 100,000 sessions",
@@ -267,7 +267,7 @@ async def _latency(client: Http, path: str, times: int = 60) -> float:
     return middle(waits) * 1000
 
 
-async def _reads(server: Server, path: str, seconds: float = 3.0, lanes: int = 8) -> float:
+async def reads(server: Server, path: str, seconds: float = 3.0, lanes: int = 8) -> float:
     clients = [await connect(server.port, server.token) for _ in range(lanes)]
     done, end = 0, time.perf_counter() + seconds
 

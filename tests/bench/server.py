@@ -72,6 +72,7 @@ class Server:
             "POLYMUX_RATE_READ": "1000000000",
             "POLYMUX_RATE_WRITE": "1000000000",
             "POLYMUX_RATE_CHAT": "1000000000",
+            "POLYMUX_RATE_POLPO": "1000000000",
             "POLYMUX_MAX_ACTIVE_SESSIONS": "1000000",
             "POLYMUX_OUTBOUND_ALLOW": "127.0.0.1",
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import schemathesis
 from django.core.signals import request_finished, request_started
@@ -16,11 +18,14 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from apps.surfaces import polpo
 from tests.walls.treasure import bury, spelled
 
 pytestmark = pytest.mark.django_db
 
 ENVELOPE = {"error", "code", "request_id"}
+# Served on the loop, or a body that is no JSON: not for this client.
+STREAMED = "/(events|ws|files/upload|chat/completions)$"
 
 
 EXAMPLES = 5  # an operation; the long runs of a release use more
@@ -34,6 +39,8 @@ def document(surface):
 
 schema = schemathesis.openapi.from_dict(document("polymux"))
 schema.app = wsgi
+boards = schemathesis.openapi.from_dict(document("polpo")).exclude(path_regex=STREAMED)
+boards.app = wsgi
 
 
 @pytest.fixture
@@ -52,14 +59,14 @@ def treasure(aurora, recording_queue):
     return bury(aurora)
 
 
-def validate(case, response):
+def validate(case, response, envelope):
     """A success is as documented; a refusal is the surface's own; nothing is a crash."""
     case.validate_response(response, checks=[not_a_server_error])
     if response.status_code < 400:
         checks = [status_code_conformance, content_type_conformance, response_schema_conformance]
         case.validate_response(response, checks=checks)
     else:
-        assert set(response.json()) >= ENVELOPE, response.text
+        assert set(response.json()) >= envelope, response.text
 
 
 @schema.parametrize()
@@ -75,10 +82,25 @@ def test_no_request_breaks_the_polymux_surface(case, aurora, treasure, kept_conn
         # Ids of things that are there: what made-up ones answer is the business of tests/walls.
         case.path_parameters = {kind: spelled(kind, treasure) for kind in case.path_parameters}
         case.headers["Authorization"] = f"Bearer {aurora.ada_star_token}"
-        validate(case, case.call())
+        validate(case, case.call(), ENVELOPE)
 
 
-@pytest.mark.parametrize("surface", ["polymux", "openai"])
+@boards.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+def test_no_request_breaks_the_polpo_surface(case, aurora, treasure, kept_connection):
+    with mock.patch.object(polpo, "PER_MINUTE", 10**6):
+        case.path_parameters = {kind: spelled(kind, treasure) for kind in case.path_parameters}
+        case.headers["X-API-Key"] = aurora.ada_star_token
+        validate(case, case.call(), {"ok", "error", "code"})
+
+
+@pytest.mark.parametrize("surface", ["polymux", "polpo", "openai"])
 def test_the_document_names_every_operation_once(surface):
     found = [
         operation["operationId"]

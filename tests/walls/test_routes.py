@@ -124,6 +124,9 @@ for _base in ("/api/v1", "/api/v1/projects/{project_id}"):
     BODIES[f"PATCH {_base}/chat/sessions/{{session_id}}"] = (JSON, b'{"title": "mine now"}')
     for _note in ("memory", "memory/system-context", "memory/agent/{agent_name}"):
         BODIES[f"PUT {_base}/{_note}"] = (JSON, b'{"content": "mine now"}')
+    _mission = f"{_base}/missions/{{mission_id}}"
+    BODIES[f"PUT {_mission}/tasks/reorder"] = (JSON, b'{"titles": ["Dig", "Fill"]}')
+    BODIES[f"PUT {_mission}/notifications"] = (JSON, b'{"notifications": null}')
     BODIES[f"POST {_base}/chat/sessions/import"] = (
         JSON,
         b'{"messages": [{"role": "user", "content": "mine now"}]}',

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 from django.core.files.base import ContentFile
 
+from apps.approvals.services import request
 from apps.conversations.services.attachments import attach_file
 from apps.conversations.services.messages import post_message
 from apps.conversations.services.sessions import create_session
-from apps.core.ids import session_wire_id, uuid7, wire_id
+from apps.core.ids import base62, session_wire_id, uuid7, wire_id
 from apps.formations.services import create_agent, create_team
+from apps.missions.services import create_mission
+from apps.tasks.services import create_task
 from apps.workspaces.services import store_files
 
 if TYPE_CHECKING:
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from tests.support.cast import Aurora
+
+
+ENTRY = "Dig"
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,10 @@ class Treasure:
     user: UUID
     agent: str
     team: str
+    task: UUID
+    mission: UUID
+    entry: str
+    approval: UUID
 
 
 def bury(aurora: Aurora) -> Treasure:
@@ -50,6 +60,9 @@ def bury(aurora: Aurora) -> Treasure:
     create_team(aurora.ada, "Miners")
     file = attach_file(aurora.ada, session.pk, ContentFile(b"gold", name="map.txt"))
     store_files(aurora.ada, ".", [ContentFile(b"gold", name="map.txt")])
+    digger = create_agent(aurora.ada, name="Digger", team="Miners").name
+    task = create_task(aurora.ada, title="Dig", description="Deep.", assign_to=digger, draft=True)
+    asked = request(aurora.ada, action="Blast", subject_type="task", subject_id=task.pk)
     return Treasure(
         workspace=aurora.id,
         slug=aurora.workspace.slug,
@@ -60,9 +73,30 @@ def bury(aurora: Aurora) -> Treasure:
         file=file.pk,
         token=aurora.ada_token_id,
         user=aurora.ada_user.pk,
-        agent=create_agent(aurora.ada, name="Digger", team="Miners").name,
+        agent=digger,
         team="Miners",
+        task=task.pk,
+        mission=_mission(aurora),
+        entry=ENTRY,
+        approval=asked.pk,
     )
+
+
+def _mission(aurora: Aurora) -> UUID:
+    """With an entry of the same name in every part of its document."""
+    after = {"name": ENTRY, "afterTasks": [ENTRY], "blocksTasks": ["Fill"]}
+    document = {
+        "tasks": [
+            {"title": ENTRY, "description": "Deep."},
+            {"title": "Fill", "description": "Up.", "dependsOn": [ENTRY]},
+        ],
+        "checkpoints": [after],
+        "delays": [after | {"duration": "PT1H"}],
+        "qualityGates": [after],
+        "team": [{"name": ENTRY}],
+        "schedule": "0 9 * * 1",
+    }
+    return create_mission(aurora.ada, data=document, name="Mine").pk
 
 
 def nowhere(treasure: Treasure) -> Treasure:
@@ -79,6 +113,10 @@ def nowhere(treasure: Treasure) -> Treasure:
         user=uuid7(),
         agent="Nobody",
         team="Nobodies",
+        task=uuid7(),
+        mission=uuid7(),
+        entry="Nothing",
+        approval=uuid7(),
     )
 
 
@@ -92,6 +130,10 @@ KINDS: dict[str, Callable[[Treasure], str]] = {
     "user_id": lambda t: wire_id("usr", t.user),
     "agent_name": lambda t: t.agent,
     "team_name": lambda t: t.team,
+    "task_id": lambda t: base62(t.task),
+    "mission_id": lambda t: base62(t.mission),
+    "entry_name": lambda t: t.entry,
+    "approval_id": lambda t: base62(t.approval),
     "project_id": lambda t: t.slug,
     "slug": lambda t: t.slug,
     "formation_id": lambda t: t.slug,

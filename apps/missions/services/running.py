@@ -32,6 +32,8 @@ from apps.missions.services.turning import ADVANCE, call_off, go_on, waits_at_ch
 from apps.tasks.models import Task, TaskStatus
 from apps.tasks.selectors import tasks_of_mission
 from apps.tasks.services import build_task, release_tasks, remove_schedule, retry_tasks, save_tasks
+from apps.workspaces.preferences import read_preferences
+from apps.workspaces.selectors import get_workspace
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -127,7 +129,8 @@ def _check_agents(actor: Actor, document: MissionDocument) -> str:
 def _tasks(actor: Actor, mission: Mission, document: MissionDocument, default: str) -> list[Task]:
     """Built, not saved; titles become ids once all of them are known, so that they may point forward."""
     held = _held_by(document)
-    tasks = [_task(actor, mission, entry, default) for entry in document.tasks]
+    retries = read_preferences(get_workspace(actor).settings).max_retries
+    tasks = [_task(actor, mission, entry, default, retries) for entry in document.tasks]
     ids = {task.title: task.pk for task in tasks}
     for task, entry in zip(tasks, document.tasks, strict=True):
         task.depends_on = [ids[title] for title in entry.depends_on]
@@ -135,7 +138,7 @@ def _tasks(actor: Actor, mission: Mission, document: MissionDocument, default: s
     return tasks
 
 
-def _task(actor: Actor, mission: Mission, entry: TaskSpec, default: str) -> Task:
+def _task(actor: Actor, mission: Mission, entry: TaskSpec, default: str, retries: int) -> Task:
     told: dict[str, Any] = {
         "title": entry.title,
         "description": entry.description,
@@ -148,7 +151,7 @@ def _task(actor: Actor, mission: Mission, entry: TaskSpec, default: str) -> Task
         "notifications": entry.notifications,
         "side_effects": entry.side_effects,
         "max_duration": None if entry.max_duration is None else int(entry.max_duration),
-        "max_retries": entry.max_retries,
+        "max_retries": retries if entry.max_retries is None else entry.max_retries,
         "priority": entry.priority,
         "deadline": entry.deadline,
     }

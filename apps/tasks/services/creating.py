@@ -12,16 +12,13 @@ from apps.core.errors import InvalidInput
 from apps.core.queue import enqueue
 from apps.core.rows import execute, insert
 from apps.events.services import publish
-from apps.formations.errors import AgentNotFound
-from apps.formations.selectors import find_agent
+from apps.formations.selectors import look_up_agent
 from apps.tasks.errors import TaskStateForbids, TaskTitleTaken
 from apps.tasks.events import TaskCreated, TaskUpdated
 from apps.tasks.fields import CHECKS, checked
 from apps.tasks.models import Task, TaskStatus
 from apps.tasks.services.changing import set_status
 from apps.tasks.services.moving import DISPATCH, lock_task, refresh_ready
-from apps.workspaces.preferences import read_preferences
-from apps.workspaces.selectors import get_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,10 +47,13 @@ def create_task(
     TaskTitleTaken.
     """
     actor.need(Scope.WRITE)
-    task = build_task(
-        actor, title=title, description=description, assign_to=assign_to, draft=draft, **fields
-    )
-    _check_agent(actor, assign_to)
+    values = fields | {"title": title, "description": description, "assign_to": assign_to}
+    task = build_task(actor, draft=draft, **values)
+    known, preferences = look_up_agent(actor, task.assign_to)
+    if not known:
+        raise _no_such_agent(task.assign_to)
+    if fields.get("max_retries") is None:
+        task.max_retries = preferences.max_retries
     task.depends_on = list(dict.fromkeys(depends_on))
     with transaction.atomic():
         facts = save_tasks(actor, [task])
@@ -63,13 +63,11 @@ def create_task(
 
 
 def build_task(actor: Actor, *, draft: bool = False, **fields: Any) -> Task:
-    """A checked task that is not saved yet; retries as the workspace has them. InvalidInput."""
+    """A checked task that is not saved yet; the workspace's retries are the caller's to set. InvalidInput."""
     unknown = {name: ["Unknown field."] for name in fields if name not in CHECKS}
     if unknown:
         raise InvalidInput(fields=unknown)
     values = checked(fields)
-    if values.get("max_retries") is None:
-        values["max_retries"] = read_preferences(get_workspace(actor).settings).max_retries
     return Task(
         workspace_id=actor.workspace_id,
         status=TaskStatus.DRAFT if draft else TaskStatus.PENDING,
@@ -82,6 +80,8 @@ def build_task(actor: Actor, *, draft: bool = False, **fields: Any) -> Task:
 def save_tasks(actor: Actor, tasks: Sequence[Task]) -> list[Fact]:
     """Insert built tasks in the caller's transaction; the facts are the caller's to publish.
 
+    After TaskTitleTaken the transaction has nothing to go on with: the caller passes it up.
+
     Dependencies are other tasks of the workspace, those of this call included; InvalidInput when one
     is not. They are locked: one that ends now would not see who waits for it.
     """
@@ -91,9 +91,8 @@ def save_tasks(actor: Actor, tasks: Sequence[Task]) -> list[Fact]:
     for task in tasks:
         task.ready = task.status == TaskStatus.PENDING and not (task.depends_on or task.held_by)
     try:
-        with transaction.atomic():
-            for start in range(0, len(tasks), 200):
-                insert(*tasks[start : start + 200])
+        for start in range(0, len(tasks), 200):
+            insert(*tasks[start : start + 200])
     except IntegrityError as error:
         if "one_open_task_a_title" in str(error):
             raise TaskTitleTaken from None
@@ -129,8 +128,8 @@ def update_task(actor: Actor, task_id: UUID, *, status: str | None = None, **cha
     if fixed:
         raise InvalidInput(fields=fixed)
     values = checked(changes)
-    if "assign_to" in values:
-        _check_agent(actor, values["assign_to"])
+    if "assign_to" in values and not look_up_agent(actor, values["assign_to"])[0]:
+        raise _no_such_agent(values["assign_to"])
     task = lock_task(actor, task_id)
     facts = set_status(actor, task, status) if status and status != task.status else []
     if "expectations" in values and task.status not in JUDGED_ANEW:
@@ -154,14 +153,11 @@ def _write(actor: Actor, task: Task, values: dict[str, Any]) -> None:
     record_change(actor, "task.updated", "task", task.pk, before=before, after=values)
 
 
-def _check_agent(actor: Actor, name: str) -> None:
-    try:
-        find_agent(actor, name)
-    except AgentNotFound:
-        raise InvalidInput(
-            f"There is no agent called {name[:100]}.",
-            fields={"assignTo": ["There is no agent of this name."]},
-        ) from None
+def _no_such_agent(name: str) -> InvalidInput:
+    return InvalidInput(
+        f"There is no agent called {name[:100]}.",
+        fields={"assignTo": ["There is no agent of this name."]},
+    )
 
 
 def _shown(task: Task) -> dict[str, Any]:
