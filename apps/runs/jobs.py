@@ -24,4 +24,6 @@ def sweep_leases(**_: Any) -> None:
 
 @shared_task(name="runs.wake_queued", ignore_result=True)
 def wake_queued(**_: Any) -> None:
-    services.wake_queued()
+    """This process takes what it has room for."""
+    for workspace_id, run_id in services.left_queued():
+        spawn(runner.advance(workspace_id, run_id))

@@ -34,7 +34,7 @@ WITHOUT_ACTOR = {
     "apps.runs.services.wake_next": "a worker, after a turn",
     "apps.runs.services.sweep_leases": "sweeper",
     "apps.runs.services.hand_back": "a worker, for the runs it holds",
-    "apps.runs.services.wake_queued": "sweeper",
+    "apps.runs.services.left_queued": "sweeper",
     "apps.workspaces.selectors.token_limits": "before the actor is known: the door counts first",
 }
 # The console's figures are about all workspaces; its pages stand behind the operators' login.

@@ -66,9 +66,11 @@ def advance(actor: Actor, mission_id: UUID) -> None:
             break
         facts += more
     mission.looked_at = timezone.now()
-    mission.save()
     if facts:
+        mission.save()
         publish(actor, *facts)
+    else:  # most looks find that nothing follows: do not write the document anew
+        mission.save(update_fields=["looked_at", "wake_at"])
 
 
 def _round(actor: Actor, mission: Mission) -> list[Fact]:

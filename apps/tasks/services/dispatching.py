@@ -39,6 +39,7 @@ STEPS_A_TURN = 5  # a model call, and room for the tools it asks for
 _SERIALISE = "SELECT pg_advisory_xact_lock(hashtextextended('tasks.dispatch:' || %s, 0))"
 _AT_WORK = """SELECT lower(assign_to), count(*) FROM tasks_task WHERE workspace_id = %s
     AND status IN ('assigned', 'in_progress', 'review') GROUP BY 1"""
+_ANY = "SELECT 1 FROM tasks_task WHERE workspace_id = %s AND ready LIMIT 1"
 # The ids come from the index alone; SKIP LOCKED: who edits a task must not hold up the others.
 _NEXT = """SELECT id FROM tasks_task WHERE id = ANY(ARRAY(
         SELECT id FROM tasks_task WHERE workspace_id = %s AND ready
@@ -51,14 +52,17 @@ _NEXT = """SELECT id FROM tasks_task WHERE id = ANY(ARRAY(
 def dispatch_tasks(actor: Actor) -> int:
     """Start what may start; returns how many left the queue."""
     actor.need(Scope.WRITE)
-    done = 0
-    while batch := _dispatch_batch(actor):
-        done += batch
+    done, more = 0, True
+    # Asked first without the lock: of many who were woken at once most find the queue empty.
+    while more and execute(_ANY, [actor.workspace_id]):
+        left, more = _dispatch_batch(actor)
+        done += left
     return done
 
 
 @transaction.atomic
-def _dispatch_batch(actor: Actor) -> int:
+def _dispatch_batch(actor: Actor) -> tuple[int, bool]:
+    """(how many left the queue, whether there may be more that can)."""
     execute(_SERIALISE, [str(actor.workspace_id)])
     preferences = preferences_of(actor)
     at_work = Counter(dict(execute(_AT_WORK, [actor.workspace_id])))
@@ -66,7 +70,7 @@ def _dispatch_batch(actor: Actor) -> int:
     most = preferences.max_concurrency or settings.MAX_CONCURRENT_RUNS
     free = min(BATCH, most - at_work.total())
     if free <= 0:
-        return 0
+        return 0, False
     full = _names_at_their_cap(actor, at_work)
     picked = _pick(actor, full, free)
     agents = _agents(actor, {task.assign_to.lower() for task in picked})
@@ -81,7 +85,7 @@ def _dispatch_batch(actor: Actor) -> int:
         at_work[task.assign_to.lower()] += found is not None
     if facts:
         publish(actor, *facts)
-    return left
+    return left, left > 0 and len(picked) == free
 
 
 def _pick(actor: Actor, full: list[str], limit: int) -> list[Task]:
