@@ -19,7 +19,9 @@ def advance_run(*, workspace_id: str, run_id: str, **_: Any) -> None:
 
 @shared_task(name="runs.sweep_leases", ignore_result=True)
 def sweep_leases(**_: Any) -> None:
-    services.sweep_leases()
+    """What was handed on is taken here: the nudge may go to a worker that has frozen."""
+    if services.sweep_leases():
+        wake_queued()
 
 
 @shared_task(name="runs.wake_queued", ignore_result=True)

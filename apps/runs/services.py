@@ -293,7 +293,7 @@ def sweep_leases() -> int:
     """Hand on the runs whose holder is gone. Returns how many. Bounded; run every few seconds.
 
     Expired by the database's clock, or held by a process of this host that has died. A run that lost
-    its lease three times is poison: it fails with `worker_lost`.
+    its lease three times without a step between is poison: it fails with `worker_lost`.
     """
     with connection.cursor() as cursor:
         cursor.execute(

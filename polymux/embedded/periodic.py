@@ -22,7 +22,7 @@ class Periodic(NamedTuple):
 
 PERIODIC = [
     Periodic("Sign of life of the worker", "platform.beat", 5),
-    Periodic("Hand on runs whose worker died", "runs.sweep_leases", 2),
+    Periodic("Hand on runs whose worker died", "runs.sweep_leases", 1),
     Periodic("Wake queued runs", "runs.wake_queued", 2),
     Periodic("Start ready tasks, stop silent attempts", "tasks.sweep", 2),
     Periodic("Fire what is scheduled", "tasks.fire_schedules", 1),

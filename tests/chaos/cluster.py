@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+import pytest
 
 from polymux.embedded.postgres import PostgresServer
 from tests.support.redis import Redis
@@ -93,6 +96,14 @@ class Part:
         self.tell(number)
         assert self.process is not None
         return self.process.wait(STOPS_WITHIN)
+
+
+def needs_redis() -> None:
+    """Skips the test without a redis-server, unless services are required."""
+    if shutil.which("redis-server") is None:
+        if os.environ.get("POLYMUX_REQUIRE_SERVICES"):
+            pytest.fail("redis-server is missing")
+        pytest.skip("redis-server is missing")
 
 
 class Cluster:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,9 +48,12 @@ class Result:
     report: list[str]
 
 
-def rage(storm: Storm) -> Result:
-    """Run it. Raises AssertionError only when the installation cannot even be set up."""
-    began = time.monotonic()
+@contextmanager
+def installation(**counts: int) -> Iterator[tuple[Cluster, Sink, str, list[str]]]:
+    """(cluster, sink, workspace, tokens) of an installation that is up; `counts`: processes of each role.
+
+    Its folder stays, for its logs.
+    """
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="pm-chaos-"))
         model, sink = stack.enter_context(Model()), stack.enter_context(Sink())
@@ -59,8 +63,15 @@ def rage(storm: Storm) -> Result:
         }
         cluster = stack.enter_context(Cluster(folder, environ))
         workspace, *tokens = cluster.seed(sink.url, "stub/model").split()
-        webs = {f"web{number}": free_port() for number in range(2)}
-        cluster.start(webs, web=2, worker=2, beat=2)
+        ports = {f"web{number}": free_port() for number in range(counts["web"])}
+        cluster.start(ports, **counts)
+        yield cluster, sink, workspace, tokens
+
+
+def rage(storm: Storm) -> Result:
+    """Run it. Raises AssertionError only when the installation cannot even be set up."""
+    began = time.monotonic()
+    with installation(web=2, worker=2, beat=2) as (cluster, sink, workspace, tokens):
         urls = [part.url for part in cluster.of("web")]
         raging = Raging(storm, cluster, Driver(urls, tokens, workspace), sink)
         raging.up = time.monotonic() - began

@@ -7,7 +7,7 @@ import pytest
 from apps.formations.selectors import list_agents
 from apps.missions.errors import MissionInvalid, MissionStateForbids
 from apps.missions.models import Barrier
-from apps.missions.services import create_mission, execute_mission, update_mission
+from apps.missions.services import advance, create_mission, execute_mission, update_mission
 from apps.tasks.errors import TaskTitleTaken
 from apps.tasks.models import Task
 from tests.missions.conftest import entry
@@ -138,3 +138,20 @@ def test_a_score_below_the_threshold_fails_the_mission(world):
     world.go()
     assert world.fresh(mission).status == "failed"
     assert world.told("quality.threshold_missed")[0]["avg_score"] == 3.0
+
+
+def test_a_look_while_a_task_is_under_way_costs_little(world, count_queries):
+    mission = world.mission(entry("a"), entry("b"), entry("c", "a", "b"))
+    world.execute(mission)
+    with count_queries(3):  # the mission without barriers, its task under way, when it was looked at
+        advance(world.engine, mission.pk)
+    assert world.fresh(mission).looked_at is not None
+
+
+def test_a_mission_with_barriers_is_looked_at_while_its_tasks_run(world):
+    gate = {"name": "g", "afterTasks": ["a"], "blocksTasks": ["c"]}
+    mission = world.mission(entry("a"), entry("b"), entry("c", "a"), qualityGates=[gate])
+    world.execute(mission)
+    world.set_tasks("a", status="done", ready=False)
+    advance(world.engine, mission.pk)  # b is still to come
+    assert Barrier.unscoped.get().state == "passed"

@@ -10,9 +10,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from apps.core.actor import Actor
 from apps.core.errors import ScopeInsufficient
+from apps.engine.ports import StepRecord
 from apps.runs import holding, jobs, kinds
 from apps.runs.errors import RunFinishedAlready, RunNotFound
+from apps.runs.journal import RunJournal
 from apps.runs.models import Run
 from apps.runs.services import (
     ADVANCE,
@@ -172,3 +175,14 @@ def test_a_viewer_starts_and_stops_nothing(aurora, recording_queue):
         open_run(aurora.cleo, kind="probe")
     with pytest.raises(ScopeInsufficient):
         cancel_run(aurora.cleo, run.pk)
+
+
+def test_only_losses_without_a_step_between_them_count(claimed):
+    run, hold = claimed
+    change(run, lost_leases=2)
+    journal = RunJournal(Actor.for_engine(run.workspace_id), hold)
+    journal._record(StepRecord(1, "model", "m", "ok"), None)
+    lapse(run)
+    assert sweep_leases() == 1
+    run.refresh_from_db()
+    assert (run.status, run.lost_leases) == ("queued", 1)
