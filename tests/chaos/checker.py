@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from tests.chaos.history import History
@@ -156,7 +157,7 @@ def the_stream_is_the_log(history: History) -> Iterator[str]:
     if history.gaps:
         yield f"the stream told of gaps: {list(history.gaps)}"
     places = [_place(event.id) for event in history.heard]
-    for before, after in zip(places, places[1:], strict=False):
+    for before, after in pairwise(places):
         if after <= before:
             yield f"event {after} came after {before}"
     there = {_place(event.id)[0]: event.event for event in history.heard}

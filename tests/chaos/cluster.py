@@ -118,7 +118,6 @@ class Cluster:
         self._leaving = threading.Event()
         self._supervisor: threading.Thread | None = None
         passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        passed |= {k: v for k, v in os.environ.items() if k in ("PYTHONPATH", "PM_PROF")}
         self.environ = {
             **passed,
             "DATABASE_URL": self.postgres.url(),

@@ -71,7 +71,9 @@ class Driver:
     def start_mission(self, name: str, seconds: float = 0.0) -> str:
         """The mission's id, once it has been executed."""
         mission = self._insist(
-            lambda: self._post("missions", {"name": name, "data": document(name, self.agent, seconds)}),
+            lambda: self._post(
+                "missions", {"name": name, "data": document(name, self.agent, seconds)}
+            ),
             lambda: self.find(name),
         )
         self._insist(

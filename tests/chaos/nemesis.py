@@ -89,13 +89,15 @@ class Nemesis:
         self.done.append(f"{moment:5.1f} s  {blow.what} {victim}")
 
     def _strike_part(self, blow: Blow) -> str:
-        """A web process only while another one serves: what is promised of a stream is that somebody
+        """One that is up, if any is. A web process only while another one serves.
 
-        takes it over, not that a thousand events wait for nobody (contract/polpo.md §16)."""
+        What is promised of a stream is that another server carries it on, not that more than a thousand
+        events wait while there is none (contract/polpo.md §16).
+        """
         parts = self.cluster.of(blow.whom)
         if blow.whom == "web":
             self._wait_for_all(blow.whom)
-        part = self._dice.choice(parts)
+        part = self._dice.choice([part for part in parts if part.is_up] or parts)
         with self.cluster.held:
             if blow.what == "pause":
                 part.tell(signal.SIGSTOP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,10 +60,10 @@ class Reader:
         turn = 0
         while not self._stop.is_set():
             turn += 1
-            try:
+            with suppress(
+                httpx.HTTPError, RuntimeError, OSError
+            ):  # killed, refused, closed by `stop`
                 self._follow(self.urls[turn % len(self.urls)])
-            except (httpx.HTTPError, RuntimeError, OSError, ValueError):
-                pass  # killed, refused, or closed by `stop`
             self._stop.wait(AGAIN_AFTER)
 
     def _follow(self, url: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -36,7 +35,6 @@ class Storm:
     pauses: int = 0
     restarts: int = 1
     patience: float = 120.0
-    keep: bool = False
 
 
 @dataclass
@@ -46,6 +44,7 @@ class Result:
     history: History
     found: list[str]
     report: list[str]
+    folder: Path
 
 
 @contextmanager
@@ -107,7 +106,7 @@ class Raging:
         history = self._read()
         self.reader.stop()
         found = violations(history)
-        return Result(history, found, self._report(history))
+        return Result(history, found, self._report(history), self.cluster.folder)
 
     def _wait_for_the_end(self) -> None:
         deadline = time.monotonic() + self.storm.patience
@@ -124,7 +123,9 @@ class Raging:
     def _read(self) -> History:
         history = History(promised=self.driver.promised, shape=SHAPE, odd=self.driver.odd)
         read_tables(self.cluster.postgres.url(), self.driver.workspace, history)
-        self.reader.reach(max((f.seq for f in history.log if f.name == "mission.completed"), default=0), 15)
+        self.reader.reach(
+            max((f.seq for f in history.log if f.name == "mission.completed"), default=0), 15
+        )
         history.calls, history.heard = list(self.sink.calls), list(self.reader.heard)
         history.gaps = list(self.reader.gaps)
         return history
@@ -143,22 +144,4 @@ class Raging:
             f"{len(history.log)} facts; {len(history.heard)} events over {self.reader.connects} connects",
             f"starts {starts}; ended by themselves {surprises}",
             f"logs in {self.cluster.folder}",
-            f"cpu {__import__('runpy').run_path('/tmp/cpu.py')['cpu'](self.cluster)}",
         ]
-
-
-def main() -> None:
-    seed = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    missions = int(sys.argv[2]) if len(sys.argv) > 2 else 300
-    calm = len(sys.argv) > 3 and sys.argv[3] == "calm"
-    storm = Storm(seed, missions)
-    if calm:
-        storm.blows, storm.restarts, storm.seconds = {}, 0, 1.0
-    result = rage(storm)
-    print("\n".join(result.report))
-    print(len(result.found), "violations")
-    print("\n".join(result.found[:40]))
-
-
-if __name__ == "__main__":
-    main()

@@ -7,6 +7,7 @@ at the right place, and a run that begins anew makes its effect a second time un
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -22,6 +23,7 @@ from tests.support.stub_replies import Reply
 
 KEY = "polymux/idempotency-key"
 EFFECT = re.compile(r"effect=([\w.-]+)(?: for=([\d.]+))?")
+SLOWNESS = 0.3  # seconds between an effect and its answer: many a caller dies in between
 NEW_ENOUGH = "2025-06-18"
 COUNT = {
     "name": "count",
@@ -104,7 +106,10 @@ class Sink:
         if "id" not in asked:
             await _answer(send, 202)
             return
-        await _answer(send, 200, {"jsonrpc": "2.0", "id": asked["id"], **self._said(asked)})
+        said = self._said(asked)
+        if asked["method"] == "tools/call":
+            await asyncio.sleep(SLOWNESS)
+        await _answer(send, 200, {"jsonrpc": "2.0", "id": asked["id"], **said})
 
     def _said(self, asked: dict[str, Any]) -> dict[str, Any]:
         match asked["method"]:

@@ -33,21 +33,20 @@ def test_two_transactions_send_two(recording_queue):
     assert len(recording_queue) == 2
 
 
-def test_a_savepoint_that_is_taken_back_takes_only_its_own_nudge(recording_queue):
+def take_back(*, nested: bool) -> None:
+    """Asks for the nudge in a savepoint that is taken back, and in one of its own within it."""
     with transaction.atomic():
-        with pytest.raises(TakenBack), transaction.atomic():
-            enqueue("tasks.dispatch", workspace_id=1)
-            raise TakenBack
-        enqueue("tasks.dispatch", workspace_id=1)
-    assert recording_queue == [("tasks.dispatch", {"workspace_id": 1})]
-
-
-def test_a_nudge_of_an_open_savepoint_does_not_stand_in_for_the_outer_one(recording_queue):
-    with transaction.atomic():
-        with pytest.raises(TakenBack), transaction.atomic():
+        if nested:
             with transaction.atomic():
                 enqueue("tasks.dispatch", workspace_id=1)
-            enqueue("tasks.dispatch", workspace_id=1)
-            raise TakenBack
+        enqueue("tasks.dispatch", workspace_id=1)
+        raise TakenBack
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_a_savepoint_takes_back_stands_in_for_nothing(recording_queue, nested):
+    with transaction.atomic():
+        with pytest.raises(TakenBack):
+            take_back(nested=nested)
         enqueue("tasks.dispatch", workspace_id=1)
     assert recording_queue == [("tasks.dispatch", {"workspace_id": 1})]

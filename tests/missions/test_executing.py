@@ -143,7 +143,9 @@ def test_a_score_below_the_threshold_fails_the_mission(world):
 def test_a_look_while_a_task_is_under_way_costs_little(world, count_queries):
     mission = world.mission(entry("a"), entry("b"), entry("c", "a", "b"))
     world.execute(mission)
-    with count_queries(3):  # the mission without barriers, its task under way, when it was looked at
+    with count_queries(
+        3
+    ):  # the mission without barriers, its task under way, when it was looked at
         advance(world.engine, mission.pk)
     assert world.fresh(mission).looked_at is not None
 
