@@ -6,15 +6,29 @@ import logging
 from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
 log = logging.getLogger(__name__)
 
 
 def enqueue(job: str, /, **ids: Any) -> None:
-    """Send Celery job `job` with `ids` after the commit. Best effort: a poller finds what is lost."""
-    transaction.on_commit(
-        partial(send_now, job, **{key: _plain(value) for key, value in ids.items()})
+    """Send Celery job `job` with `ids` after the commit. Best effort: a poller finds what is lost.
+
+    Asked for twice in one transaction it is sent once: the change is one, however many rows it has.
+    """
+    nudge = partial(send_now, job, **{key: _plain(value) for key, value in ids.items()})
+    if not _is_on_its_way(nudge):
+        transaction.on_commit(nudge)
+
+
+def _is_on_its_way(nudge: partial[None]) -> bool:
+    """Asked for already, under the savepoints of now: what one of them takes back is not sent."""
+    here = set(connection.savepoint_ids)
+    return any(
+        isinstance(hook, partial)
+        and (hook.func, hook.args, hook.keywords) == (nudge.func, nudge.args, nudge.keywords)
+        and savepoints <= here
+        for savepoints, hook, *_ in connection.run_on_commit
     )
 
 

@@ -10,7 +10,7 @@ from apps.core.actor import Scope
 from apps.missions.errors import MissionNotFound
 from apps.missions.models import Barrier, BarrierKind, BarrierState, Mission, MissionStatus
 from apps.tasks.models import Task, TaskStatus
-from apps.tasks.selectors import list_schedules
+from apps.tasks.selectors import has_task_under_way, list_schedules
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -46,6 +46,21 @@ def find_mission(actor: Actor, name: str) -> Mission:
     if mission is None:
         raise MissionNotFound
     return mission
+
+
+def is_on_its_way(actor: Actor, mission_id: UUID) -> bool:
+    """Whether nothing can follow from a look at its graph now: no barriers, and a task is under way.
+
+    Asked without a lock, and most of the times that a task ends: the end of the one under way, whenever
+    it comes, has the mission looked at again.
+    """
+    from django.db.models import Exists, OuterRef
+
+    barriers = Barrier.objects.in_workspace(actor.workspace_id)
+    here = barriers.filter(mission_id=OuterRef("pk"), group=OuterRef("group"))
+    rows = _missions(actor).filter(~Exists(here), pk=mission_id, status=MissionStatus.ACTIVE)
+    group = rows.values_list("group", flat=True).first()
+    return group is not None and has_task_under_way(actor, mission_id, group=group)
 
 
 def list_resumable(actor: Actor) -> list[Mission]:

@@ -19,9 +19,13 @@ def advance_run(*, workspace_id: str, run_id: str, **_: Any) -> None:
 
 @shared_task(name="runs.sweep_leases", ignore_result=True)
 def sweep_leases(**_: Any) -> None:
-    services.sweep_leases()
+    """What was handed on is taken here: the nudge may go to a worker that has frozen."""
+    if services.sweep_leases():
+        wake_queued()
 
 
 @shared_task(name="runs.wake_queued", ignore_result=True)
 def wake_queued(**_: Any) -> None:
-    services.wake_queued()
+    """This process takes what it has room for."""
+    for workspace_id, run_id in services.left_queued():
+        spawn(runner.advance(workspace_id, run_id))

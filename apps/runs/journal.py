@@ -40,12 +40,14 @@ _BEGIN = f"""UPDATE runs_run SET lease_until = now() + make_interval(secs => %s)
  WHERE {_HELD} RETURNING cancel_requested_at IS NOT NULL"""  # noqa: S608
 _SPEND = """steps = %s, tokens_in = tokens_in + %s, tokens_out = tokens_out + %s,
        cost_micros = cost_micros + %s, tool_calls = tool_calls + %s"""
+# A step further: what comes is not what its workers were lost in.
+_ALIVE = "lost_leases = 0"
 _UNRESERVE = "reserved_tokens = 0, reserved_cost_micros = 0, reserved_tool_calls = 0"
 _RESTS = """status = %s, model = %s, error_code = %s, error_message = %s, waiting_for = %s,
        lease_owner = '', lease_until = NULL, finished_at = CASE WHEN %s THEN now() END,
        input = CASE WHEN %s THEN input - 'request' ELSE input END"""
 _TOTALS = "RETURNING tokens_in, tokens_out, cost_micros"
-_STEP = f"UPDATE runs_run SET {_SPEND}, {_UNRESERVE} WHERE {_HELD} {_TOTALS}"  # noqa: S608
+_STEP = f"UPDATE runs_run SET {_SPEND}, {_ALIVE}, {_UNRESERVE} WHERE {_HELD} {_TOTALS}"  # noqa: S608
 _REST = f"UPDATE runs_run SET {_RESTS}, {_UNRESERVE} WHERE {_HELD} {_TOTALS}"  # noqa: S608
 _LAST = f"UPDATE runs_run SET {_SPEND}, {_RESTS}, {_UNRESERVE} WHERE {_HELD} {_TOTALS}"  # noqa: S608
 

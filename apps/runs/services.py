@@ -103,18 +103,21 @@ _CLAIM = """UPDATE runs_run AS r SET status = 'running', lease_owner = %s,
 RETURNING kind, attempt, session_id, agent_id, token_id, user_id, input, limits"""
 
 
-@transaction.atomic
 def claim_run(workspace_id: UUID, run_id: UUID) -> tuple[Hold, dict[str, Any], dict[str, Any]]:
     """Take a queued run for this process: (hold, input, limits). One of many claimers wins.
 
     Raises RunNotClaimable when it is taken, ended, or its session still has a turn running.
     """
-    owner = owner_name()
     try:
-        with transaction.atomic():
-            rows = execute(_CLAIM, [owner, settings.LEASE_SECONDS, workspace_id, run_id])
+        return _claim_run(workspace_id, run_id)
     except IntegrityError:  # two turns of one session claimed at once: the index let one in
-        rows = []
+        raise RunNotClaimable from None
+
+
+@transaction.atomic
+def _claim_run(workspace_id: UUID, run_id: UUID) -> tuple[Hold, dict[str, Any], dict[str, Any]]:
+    owner = owner_name()
+    rows = execute(_CLAIM, [owner, settings.LEASE_SECONDS, workspace_id, run_id])
     if not rows:
         raise RunNotClaimable
     kind, attempt, session_id, agent_id, token_id, user_id, run_input, limits = rows[0]
@@ -290,7 +293,7 @@ def sweep_leases() -> int:
     """Hand on the runs whose holder is gone. Returns how many. Bounded; run every few seconds.
 
     Expired by the database's clock, or held by a process of this host that has died. A run that lost
-    its lease three times is poison: it fails with `worker_lost`.
+    its lease three times without a step between is poison: it fails with `worker_lost`.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -363,8 +366,12 @@ def _requeue(run: Run) -> None:
     publish(Actor.for_system(run.workspace_id), handed_on)
 
 
-def wake_queued(*, older_than: float = 2.0) -> int:
-    """Wake workers for runs whose nudge was lost (the broker may be deaf). Bounded, oldest first."""
+def left_queued(*, older_than: float = 2.0) -> list[tuple[UUID, UUID]]:
+    """(workspace, run) of runs nobody has taken: their nudge was lost, or the broker is deaf or late.
+
+    Bounded, oldest first. For the worker that asks, to take itself: another message each would make a
+    queue that is already too long grow with every look.
+    """
     rows = execute(
         """SELECT workspace_id, id FROM runs_run r WHERE status = 'queued'
               AND created_at < now() - make_interval(secs => %s)
@@ -374,6 +381,4 @@ def wake_queued(*, older_than: float = 2.0) -> int:
             ORDER BY created_at, id LIMIT %s""",
         [older_than, SWEEP_BATCH],
     )
-    for workspace_id, run_id in rows:
-        enqueue(ADVANCE, workspace_id=workspace_id, run_id=run_id)
-    return len(rows)
+    return [(workspace_id, run_id) for workspace_id, run_id in rows]

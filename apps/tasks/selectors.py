@@ -11,7 +11,7 @@ from apps.core.actor import Scope
 from apps.core.rows import execute
 from apps.runs.models import Run
 from apps.tasks.errors import TaskNotFound
-from apps.tasks.models import Assessment, Schedule, Task
+from apps.tasks.models import Assessment, Schedule, Task, TaskStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from apps.core.actor import Actor, Caller
 
 MOST_LISTED = 2_000
+UNDER_WAY = (TaskStatus.ASSIGNED, TaskStatus.IN_PROGRESS, TaskStatus.REVIEW)
 MOST_ASSESSMENTS = 50  # of one task, newest
 
 
@@ -77,6 +78,13 @@ def tasks_of_mission(actor: Actor, mission_id: UUID, *, group: str | None = None
     if group is not None:
         rows = rows.filter(group=group)
     return list(rows.order_by("created_at", "id"))
+
+
+def has_task_under_way(actor: Actor, mission_id: UUID, *, group: str) -> bool:
+    """Whether a task of this execution is at work, judged, or about to start."""
+    actor.need(Scope.READ)
+    rows = Task.objects.in_workspace(actor.workspace_id).filter(mission_id=mission_id, group=group)
+    return rows.filter(Q(ready=True) | Q(status__in=UNDER_WAY)).exists()
 
 
 def assessments_of(actor: Actor, task_ids: Iterable[UUID]) -> dict[UUID, list[Assessment]]:

@@ -10,6 +10,7 @@ from django.db import connections
 log = logging.getLogger(__name__)
 
 LONGEST_SLEEP = 5.0
+REST = 5.0  # seconds after a failure
 
 
 class Beat:
@@ -37,8 +38,8 @@ class Beat:
             try:
                 self._tick_until_stopped()
             except Exception:
-                log.exception("beat stumbled; it goes on in 5 s")
-                self._stop.wait(5)
+                log.exception("beat stumbled; it goes on in %g s", REST)
+                self._stop.wait(REST)
             finally:
                 connections.close_all()
 
@@ -46,7 +47,10 @@ class Beat:
         from celery.beat import Service
 
         from polymux.celery import app
+        from polymux.embedded.periodic import sync_periodic
+        from polymux.embedded.worker import known_jobs
 
+        sync_periodic(known_jobs())  # here: a database that restarts must not end the process
         app.conf.result_expires = None  # no results are kept, so none are cleaned up
         scheduler = Service(app, scheduler_cls=app.conf.beat_scheduler).scheduler
         try:

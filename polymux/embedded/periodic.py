@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from django.db import transaction
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from apps.core.rows import execute
 
 
 class Periodic(NamedTuple):
@@ -22,7 +25,7 @@ class Periodic(NamedTuple):
 
 PERIODIC = [
     Periodic("Sign of life of the worker", "platform.beat", 5),
-    Periodic("Hand on runs whose worker died", "runs.sweep_leases", 2),
+    Periodic("Hand on runs whose worker died", "runs.sweep_leases", 1),
     Periodic("Wake queued runs", "runs.wake_queued", 2),
     Periodic("Start ready tasks, stop silent attempts", "tasks.sweep", 2),
     Periodic("Fire what is scheduled", "tasks.fire_schedules", 1),
@@ -35,20 +38,23 @@ PERIODIC = [
 ]
 
 
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('periodic.sync', 0))"
+
+
+@transaction.atomic
 def sync_periodic(known: set[str]) -> list[str]:
     """Add what the tables lack; returns the jobs that no part of this version offers.
 
     `known` are the jobs a worker has. A missing one is left out: a message that nobody understands,
     every few seconds, helps nobody.
     """
+    execute(_ONE_AT_A_TIME, [])  # two beats that start together: the tables allow an interval twice
     missing = []
     for item in PERIODIC:
         if item.job not in known:
             missing.append(item.job)
             continue
-        every, _ = IntervalSchedule.objects.get_or_create(
-            every=item.seconds, period=IntervalSchedule.SECONDS
-        )
+        every = _interval(item.seconds)
         PeriodicTask.objects.get_or_create(
             name=item.name,
             defaults={
@@ -59,3 +65,10 @@ def sync_periodic(known: set[str]) -> list[str]:
             },
         )
     return missing
+
+
+def _interval(seconds: int) -> IntervalSchedule:
+    """The oldest, should there be several."""
+    known = {"every": seconds, "period": IntervalSchedule.SECONDS}
+    found = IntervalSchedule.objects.filter(**known).order_by("pk").first()
+    return found or IntervalSchedule.objects.create(**known)

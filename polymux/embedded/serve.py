@@ -179,15 +179,8 @@ class Serve:
                 self.watch = Watch(self.worker)
                 self.watch.start()
         if options.runs_beat:
-            self._start_beat()
-
-    def _start_beat(self) -> None:
-        from polymux.embedded.periodic import sync_periodic
-        from polymux.embedded.worker import known_jobs
-
-        sync_periodic(known_jobs())
-        self.beat = Beat()
-        self.beat.start()
+            self.beat = Beat()
+            self.beat.start()
 
     def _main_part(self, listener: socket.socket | None) -> MainPart:
         if listener is None:

@@ -1,6 +1,7 @@
 """`make bench`: measure the figures of the README on this machine and print them as a table.
 
-python -m tests.bench [--only turns,tokens,…] [--keep]
+python -m tests.bench [--only turns,tokens,…] [--keep]; `--only chaos`: the long storm, with installations
+of its own (`chaos.py`)
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from tests.bench import board, figures
+from tests.bench import board, chaos, figures
 from tests.bench import tasks as task_figures
 from tests.bench.report import Row, table
 from tests.bench.server import ROOT, Server, Stub
@@ -56,6 +57,8 @@ def measure(name: str, server: Server, stub: Stub) -> list[Row]:
         return figures.imports()
     if name == "restart":
         return figures.restart(server)
+    if name == "chaos":
+        return chaos.storms()
     if name == "listing":
         seed(server, "sessions", "100000")
     work: dict[str, Callable[[], Coroutine[None, None, list[Row]]]] = {

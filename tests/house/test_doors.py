@@ -36,7 +36,7 @@ WITHOUT_ACTOR = {
     "apps.runs.services.wake_next": "a worker, after a turn",
     "apps.runs.services.sweep_leases": "sweeper",
     "apps.runs.services.hand_back": "a worker, for the runs it holds",
-    "apps.runs.services.wake_queued": "sweeper",
+    "apps.runs.services.left_queued": "sweeper",
     "apps.tasks.services.attempts.lock_attempt": "a worker, for the run it holds",
     "apps.tasks.services.attempts.result_of": "pure: a run's end as a task's result",
     "apps.tasks.services.blocking.lock_subject": "called before a request is decided, by who decides",

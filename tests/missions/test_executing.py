@@ -7,7 +7,7 @@ import pytest
 from apps.formations.selectors import list_agents
 from apps.missions.errors import MissionInvalid, MissionStateForbids
 from apps.missions.models import Barrier
-from apps.missions.services import create_mission, execute_mission, update_mission
+from apps.missions.services import advance, create_mission, execute_mission, update_mission
 from apps.tasks.errors import TaskTitleTaken
 from apps.tasks.models import Task
 from tests.missions.conftest import entry
@@ -152,3 +152,22 @@ def test_a_task_is_told_what_it_builds_on(world):
     assert "- [done] ideas (writer)" in told
     assert told.endswith("The result of ideas:\nThree ideas.")
     assert "The result of" not in narrate(world.engine, other)
+
+
+def test_a_look_while_a_task_is_under_way_costs_little(world, count_queries):
+    mission = world.mission(entry("a"), entry("b"), entry("c", "a", "b"))
+    world.execute(mission)
+    with count_queries(
+        3
+    ):  # the mission without barriers, its task under way, when it was looked at
+        advance(world.engine, mission.pk)
+    assert world.fresh(mission).looked_at is not None
+
+
+def test_a_mission_with_barriers_is_looked_at_while_its_tasks_run(world):
+    gate = {"name": "g", "afterTasks": ["a"], "blocksTasks": ["c"]}
+    mission = world.mission(entry("a"), entry("b"), entry("c", "a"), qualityGates=[gate])
+    world.execute(mission)
+    world.set_tasks("a", status="done", ready=False)
+    advance(world.engine, mission.pk)  # b is still to come
+    assert Barrier.unscoped.get().state == "passed"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from django.db import OperationalError
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from polymux.embedded import periodic, watch
+from polymux.embedded import beat, periodic, watch
 from polymux.embedded.worker import known_jobs
 
 pytestmark = pytest.mark.django_db
@@ -54,3 +57,35 @@ def test_a_sign_of_life_is_fresh_and_then_is_not():
     watch.record_heartbeat()
     assert watch.is_fresh()
     assert not watch.is_fresh(within=timedelta(0))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_beats_that_start_together_make_each_interval_once(race):
+    outcome = race(periodic.sync_periodic, known_jobs(), runners=6)
+    assert outcome.errors == []
+    seconds = list(IntervalSchedule.objects.values_list("every", flat=True))
+    assert sorted(seconds) == sorted({item.seconds for item in periodic.PERIODIC})
+
+
+def test_an_interval_that_is_there_twice_keeps_nobody_from_starting():
+    for _ in range(2):
+        IntervalSchedule.objects.create(every=5, period=IntervalSchedule.SECONDS)
+    assert periodic.sync_periodic(known_jobs()) == []
+
+
+def test_a_beat_whose_database_is_away_goes_on_when_it_is_back(monkeypatch):
+    tries, came_back = [], threading.Event()
+
+    def sync(_known):
+        tries.append(1)
+        if len(tries) > 1:
+            came_back.set()
+        raise OperationalError("the database system is starting up")
+
+    monkeypatch.setattr(periodic, "sync_periodic", sync)
+    monkeypatch.setattr(beat, "REST", 0.01)
+    one = beat.Beat()
+    one.start()
+    assert came_back.wait(10)
+    one.close()
+    assert one.join()

@@ -10,9 +10,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from apps.core.actor import Actor
 from apps.core.errors import ScopeInsufficient
-from apps.runs import holding, kinds
+from apps.engine.ports import StepRecord
+from apps.runs import holding, jobs, kinds
 from apps.runs.errors import RunFinishedAlready, RunNotFound
+from apps.runs.journal import RunJournal
 from apps.runs.models import Run
 from apps.runs.services import (
     ADVANCE,
@@ -20,9 +23,9 @@ from apps.runs.services import (
     claim_run,
     hand_back,
     keep_leases,
+    left_queued,
     open_run,
     sweep_leases,
-    wake_queued,
 )
 from tests.runs.test_journal import Probe
 
@@ -136,9 +139,21 @@ def test_a_graceful_stop_gives_runs_back_without_blame(claimed):
 
 def test_a_lost_nudge_is_made_up_for(aurora, recording_queue):
     run = open_run(aurora.ada, kind="probe")
+    assert left_queued() == []  # its nudge may be on its way
+    assert left_queued(older_than=0) == [(aurora.id, run.pk)]
+    claim_run(aurora.id, run.pk)
+    assert left_queued(older_than=0) == []
+
+
+def test_the_worker_that_looks_takes_what_was_left_itself(aurora, recording_queue, monkeypatch):
+    run = open_run(aurora.ada, kind="probe")
+    change(run, created_at=timezone.now() - timedelta(seconds=3))
     recording_queue.clear()
-    assert wake_queued(older_than=0) == 1
-    assert recording_queue == [(ADVANCE, {"workspace_id": str(aurora.id), "run_id": str(run.pk)})]
+    taken = []
+    monkeypatch.setattr(jobs, "spawn", lambda work: (taken.append(work), work.close()))
+    jobs.wake_queued()
+    assert len(taken) == 1
+    assert recording_queue == []  # no message more for a queue that may be too long already
 
 
 def test_a_queued_run_is_cancelled_at_once_and_only_once(aurora, recording_queue):
@@ -160,3 +175,14 @@ def test_a_viewer_starts_and_stops_nothing(aurora, recording_queue):
         open_run(aurora.cleo, kind="probe")
     with pytest.raises(ScopeInsufficient):
         cancel_run(aurora.cleo, run.pk)
+
+
+def test_only_losses_without_a_step_between_them_count(claimed):
+    run, hold = claimed
+    change(run, lost_leases=2)
+    journal = RunJournal(Actor.for_engine(run.workspace_id), hold)
+    journal._record(StepRecord(1, "model", "m", "ok"), None)
+    lapse(run)
+    assert sweep_leases() == 1
+    run.refresh_from_db()
+    assert (run.status, run.lost_leases) == ("queued", 1)

@@ -26,7 +26,7 @@ from apps.missions.events import (
     GatePassed,
 )
 from apps.missions.models import RUNNING, Barrier, BarrierKind, BarrierState, Mission
-from apps.missions.selectors import barriers_of
+from apps.missions.selectors import barriers_of, is_on_its_way
 from apps.missions.services.deadlocks import settle_deadlock
 from apps.missions.services.ending import finish
 from apps.missions.services.saving import lock_mission
@@ -51,9 +51,17 @@ SWEEP_BATCH = 200
 LOOK_AGAIN = 15.0  # seconds after which a running mission is looked at though nothing woke it
 
 
-@transaction.atomic
 def advance(actor: Actor, mission_id: UUID) -> None:
     """Bring a running mission up to date; quiet when it is gone or does not run."""
+    if is_on_its_way(actor, mission_id):
+        rows = Mission.objects.in_workspace(actor.workspace_id).filter(pk=mission_id)
+        rows.update(looked_at=timezone.now())
+    else:
+        _advance(actor, mission_id)
+
+
+@transaction.atomic
+def _advance(actor: Actor, mission_id: UUID) -> None:
     try:
         mission = lock_mission(actor, mission_id)
     except MissionNotFound:
@@ -67,9 +75,11 @@ def advance(actor: Actor, mission_id: UUID) -> None:
             break
         facts += more
     mission.looked_at = timezone.now()
-    mission.save()
     if facts:
+        mission.save()
         publish(actor, *facts)
+    else:  # most looks find that nothing follows: do not write the document anew
+        mission.save(update_fields=["looked_at", "wake_at"])
 
 
 def _round(actor: Actor, mission: Mission) -> list[Fact]:

@@ -51,6 +51,10 @@ HOPELESS = frozenset(
 _LOCK = """SELECT 1 FROM tasks_task WHERE workspace_id = %s AND id = (
     SELECT subject_id FROM runs_run WHERE workspace_id = %s AND id = %s AND kind = 'task') FOR UPDATE"""
 
+_WORKER = """SELECT t.id, t.assign_to FROM runs_run r JOIN tasks_task t
+    ON t.workspace_id = r.workspace_id AND t.id = r.subject_id AND t.run_id = r.id
+ WHERE r.workspace_id = %s AND r.id = %s"""
+
 
 def lock_attempt(hold: Hold) -> None:
     """The task stands above its runs: its row first."""
@@ -170,12 +174,10 @@ def _timed_out(task: Task, run: Run, outcome: Outcome) -> list[Fact]:
 
 def say_active(actor: Actor, fact: ToolCalled) -> None:
     """A call of an attempt, as news about its task (contract §15: agent:activity)."""
-    runs = Run.objects.in_workspace(actor.workspace_id).filter(pk=fact.run_id)
-    subject = runs.values_list("subject_id", flat=True).first()
-    tasks = Task.objects.in_workspace(actor.workspace_id).filter(pk=subject, run_id=fact.run_id)
-    agent = tasks.values_list("assign_to", flat=True).first()
-    if subject is None or agent is None:
+    found = execute(_WORKER, [actor.workspace_id, fact.run_id])
+    if not found:
         return
+    subject, agent = found[0]
     arguments = fact.arguments if isinstance(fact.arguments, dict) else {}
     active = AgentActive(
         task_id=subject,

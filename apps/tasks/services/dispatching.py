@@ -42,6 +42,7 @@ _AT_WORK = """SELECT busy.name, busy.count, a.max_concurrency FROM (
         SELECT lower(assign_to) AS name, count(*) FROM tasks_task WHERE workspace_id = %s
            AND status IN ('assigned', 'in_progress', 'review') GROUP BY 1) AS busy
   LEFT JOIN formations_agent a ON a.workspace_id = %s AND lower(a.name) = busy.name"""
+_ANY = "SELECT 1 FROM tasks_task WHERE workspace_id = %s AND ready LIMIT 1"
 # The ids come from the index alone, some more than are needed: SKIP LOCKED passes over what somebody
 # is editing, who must not hold up the others.
 _NEXT = """SELECT * FROM tasks_task WHERE id = ANY(ARRAY(
@@ -55,14 +56,17 @@ _NEXT = """SELECT * FROM tasks_task WHERE id = ANY(ARRAY(
 def dispatch_tasks(actor: Actor) -> int:
     """Start what may start; returns how many left the queue."""
     actor.need(Scope.WRITE)
-    done = 0
-    while batch := _dispatch_batch(actor):
-        done += batch
+    done, more = 0, True
+    # Asked first without the lock: of many who were woken at once most find the queue empty.
+    while more and execute(_ANY, [actor.workspace_id]):
+        left, more = _dispatch_batch(actor)
+        done += left
     return done
 
 
 @transaction.atomic
-def _dispatch_batch(actor: Actor) -> int:
+def _dispatch_batch(actor: Actor) -> tuple[int, bool]:
+    """(how many left the queue, whether there may be more that can)."""
     execute(_SERIALISE, [str(actor.workspace_id)])
     preferences = preferences_of(actor)
     busy = execute(_AT_WORK, [actor.workspace_id, actor.workspace_id])
@@ -71,7 +75,7 @@ def _dispatch_batch(actor: Actor) -> int:
     most = preferences.max_concurrency or settings.MAX_CONCURRENT_RUNS
     free = min(BATCH, most - at_work.total())
     if free <= 0:
-        return 0
+        return 0, False
     picked = _pick(actor, [name for name, count, cap in busy if cap and count >= cap], free)
     agents = _agents(actor, {task.assign_to.lower() for task in picked})
     facts: list[Fact] = []
@@ -85,7 +89,7 @@ def _dispatch_batch(actor: Actor) -> int:
         at_work[task.assign_to.lower()] += found is not None
     if facts:
         publish(actor, *facts)
-    return left
+    return left, left > 0 and len(picked) == free
 
 
 def _pick(actor: Actor, full: list[str], limit: int) -> list[Task]:
