@@ -24,11 +24,14 @@ def enqueue(job: str, /, **ids: Any) -> None:
 def _is_on_its_way(nudge: partial[None]) -> bool:
     """Asked for already, under the savepoints of now: what one of them takes back is not sent."""
     here = set(connection.savepoint_ids)
+    waiting: list[Any] = (
+        connection.run_on_commit
+    )  # of (savepoints, hook, robust): django-stubs knows two
     return any(
         isinstance(hook, partial)
         and (hook.func, hook.args, hook.keywords) == (nudge.func, nudge.args, nudge.keywords)
         and savepoints <= here
-        for savepoints, hook, *_ in connection.run_on_commit
+        for savepoints, hook, *_ in waiting
     )
 
 

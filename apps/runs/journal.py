@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from apps.runs.holding import Hold
 
 _HELD = "workspace_id = %s AND id = %s AND status = 'running' AND lease_owner = %s AND attempt = %s"
-_BEGIN = f"""UPDATE runs_run SET lease_until = now() + make_interval(secs => %s),
+_BEGIN = f"""UPDATE runs_run SET lease_until = now() + make_interval(secs => %s), in_step = true,
        reserved_tokens = %s, reserved_cost_micros = %s, reserved_tool_calls = %s
  WHERE {_HELD} RETURNING cancel_requested_at IS NOT NULL"""  # noqa: S608
 _SPEND = """steps = %s, tokens_in = tokens_in + %s, tokens_out = tokens_out + %s,
        cost_micros = cost_micros + %s, tool_calls = tool_calls + %s"""
 # A step further: what comes is not what its workers were lost in.
-_ALIVE = "lost_leases = 0"
+_ALIVE = "lost_leases = 0, in_step = false"
 _UNRESERVE = "reserved_tokens = 0, reserved_cost_micros = 0, reserved_tool_calls = 0"
 _RESTS = """status = %s, model = %s, error_code = %s, error_message = %s, waiting_for = %s,
        lease_owner = '', lease_until = NULL, finished_at = CASE WHEN %s THEN now() END,

@@ -51,6 +51,7 @@ class Run(TenantModel):
 
     `input` holds what the engine needs besides the conversation (a model, a completion's request
     while its turn waits: lists leave it out); `limits` the caps of this run; costs are micro-USD.
+    `lost_leases`: lost in a step (`in_step`: one has begun under this lease), since the last one journaled.
     """
 
     kind = models.CharField(max_length=16, choices=RunKind, default=RunKind.CHAT)
@@ -73,6 +74,7 @@ class Run(TenantModel):
     lease_until = models.DateTimeField(null=True)
     attempt = models.PositiveIntegerField(default=0)
     lost_leases = models.IntegerField(default=0)
+    in_step = models.BooleanField(default=False)
     waiting_for = models.UUIDField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=200, blank=True)

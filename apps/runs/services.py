@@ -94,7 +94,7 @@ def queue_run(
 
 
 _CLAIM = """UPDATE runs_run AS r SET status = 'running', lease_owner = %s,
-       lease_until = now() + make_interval(secs => %s), attempt = attempt + 1,
+       lease_until = now() + make_interval(secs => %s), attempt = attempt + 1, in_step = false,
        started_at = coalesce(started_at, now()), waiting_for = NULL
  WHERE workspace_id = %s AND id = %s AND status = 'queued'
    AND (session_id IS NULL OR NOT EXISTS (
@@ -293,7 +293,7 @@ def sweep_leases() -> int:
     """Hand on the runs whose holder is gone. Returns how many. Bounded; run every few seconds.
 
     Expired by the database's clock, or held by a process of this host that has died. A run that lost
-    its lease three times without a step between is poison: it fails with `worker_lost`.
+    its lease three times in one and the same step is poison: it fails with `worker_lost`.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -309,7 +309,7 @@ def sweep_leases() -> int:
 def hand_back(holds: list[Hold]) -> int:
     """Shutdown: give up these runs at once, without counting the lease as lost."""
     given = execute(
-        """UPDATE runs_run SET lease_until = now() - interval '1 second', lost_leases = lost_leases - 1
+        """UPDATE runs_run SET lease_until = now() - interval '1 second', lost_leases = lost_leases - in_step::int
             WHERE id = ANY(%s) AND lease_owner = %s AND status = 'running' RETURNING workspace_id, id""",
         [[hold.run_id for hold in holds], owner_name()],
     )
@@ -336,7 +336,7 @@ def _hand_on(workspace_id: UUID, run_id: UUID) -> bool:
     if not (died_here(run.lease_owner) or _lapsed(run)):
         return False
     actor = Actor.for_system(run.workspace_id)
-    run.lost_leases += 1
+    run.lost_leases += run.in_step  # a run that has not begun a step cannot have killed its worker
     if run.cancel_requested_at:
         end_unheld(actor, run, RunStatus.CANCELLED, code="cancelled", message=run.cancel_reason)
     elif run.input.get("inline"):

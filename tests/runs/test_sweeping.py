@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.core.actor import Actor
 from apps.core.errors import ScopeInsufficient
-from apps.engine.ports import StepRecord
+from apps.engine.ports import Spend, StepRecord
 from apps.runs import holding, jobs, kinds
 from apps.runs.errors import RunFinishedAlready, RunNotFound
 from apps.runs.journal import RunJournal
@@ -60,7 +60,7 @@ def test_a_run_whose_lease_lapsed_goes_back_to_the_queue(claimed, recording_queu
     lapse(run)
     assert sweep_leases() == 1
     run.refresh_from_db()
-    assert (run.status, run.lost_leases, run.lease_owner) == ("queued", 1, "")
+    assert (run.status, run.lost_leases, run.lease_owner) == ("queued", 0, "")
     assert [job for job, _ in recording_queue] == [ADVANCE]
 
 
@@ -88,7 +88,7 @@ def test_a_process_of_another_host_keeps_its_lease(claimed):
 
 def test_a_run_that_kills_its_workers_is_put_aside(claimed, probe):
     run, _ = claimed
-    change(run, lost_leases=2)
+    change(run, lost_leases=2, in_step=True)
     lapse(run)
     sweep_leases()
     run.refresh_from_db()
@@ -177,12 +177,23 @@ def test_a_viewer_starts_and_stops_nothing(aurora, recording_queue):
         cancel_run(aurora.cleo, run.pk)
 
 
-def test_only_losses_without_a_step_between_them_count(claimed):
+def test_only_losses_in_one_and_the_same_step_count(claimed):
     run, hold = claimed
     change(run, lost_leases=2)
     journal = RunJournal(Actor.for_engine(run.workspace_id), hold)
+    journal._begin(Spend())
     journal._record(StepRecord(1, "model", "m", "ok"), None)
+    journal._begin(Spend())
     lapse(run)
     assert sweep_leases() == 1
     run.refresh_from_db()
     assert (run.status, run.lost_leases) == ("queued", 1)
+
+
+def test_who_is_lost_before_its_first_step_is_not_to_blame(claimed):
+    run, _ = claimed
+    change(run, lost_leases=2)
+    lapse(run)
+    assert sweep_leases() == 1
+    run.refresh_from_db()
+    assert (run.status, run.lost_leases) == ("queued", 2)

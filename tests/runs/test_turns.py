@@ -167,7 +167,9 @@ def test_what_was_interrupted_stands_before_what_interrupted_it(aurora, session)
 def test_a_turn_whose_worker_is_lost_for_good_keeps_what_it_said_and_spent(aurora, session):
     journal = claimed_turn(aurora, session)
     journal._record(step(1, 100), None)
-    Run.unscoped.update(lost_leases=2, lease_until=timezone.now() - timedelta(seconds=1))
+    Run.unscoped.update(
+        lost_leases=2, in_step=True, lease_until=timezone.now() - timedelta(seconds=1)
+    )
     sweep_leases()
     session.refresh_from_db()
     assert (session.status, session.tokens_used) == ("idle", 100)
@@ -194,10 +196,11 @@ def test_one_broken_run_does_not_stop_the_sweep(aurora, session):
     Run.unscoped.update(lease_until=timezone.now() - timedelta(seconds=1))
     Run.unscoped.create(
         workspace_id=aurora.id,
-        kind="schedule",  # a kind that nobody carries
+        kind="unheard",
         status="running",
         lease_until=late,
         lost_leases=2,
+        in_step=True,
     )
     assert sweep_leases() == 1
     assert Run.unscoped.get(session_id=session.pk).status == "queued"
