@@ -24,9 +24,8 @@ def enqueue(job: str, /, **ids: Any) -> None:
 def _is_on_its_way(nudge: partial[None]) -> bool:
     """Asked for already, under the savepoints of now: what one of them takes back is not sent."""
     here = set(connection.savepoint_ids)
-    waiting: list[Any] = (
-        connection.run_on_commit
-    )  # of (savepoints, hook, robust): django-stubs knows two
+    # (savepoints, hook, robust): django-stubs knows two of them.
+    waiting: list[Any] = connection.run_on_commit
     return any(
         isinstance(hook, partial)
         and (hook.func, hook.args, hook.keywords) == (nudge.func, nudge.args, nudge.keywords)
