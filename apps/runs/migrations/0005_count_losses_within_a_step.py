@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runs", "0003_bench_work_and_subjects")]
+    dependencies = [("runs", "0004_runs_of_a_subject")]
 
     operations = [
         migrations.AddField("run", "in_step", models.BooleanField(default=False)),
