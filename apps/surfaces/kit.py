@@ -246,6 +246,7 @@ class Surface:
     statuses: ClassVar[Mapping[Kind, int]] = STATUSES
     limits_strangers: ClassVar[bool] = False  # the throttle stands before the login
     lenient_media: ClassVar[bool] = False  # a body is JSON whatever its content type says
+    answers_deletions: ClassVar[bool] = False  # with a body, not with 204
     wrong_method_is_unknown: ClassVar[bool] = False  # 404 before the login, no 405
 
     # --- in -------------------------------------------------------------------------------------

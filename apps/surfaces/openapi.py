@@ -224,7 +224,12 @@ class SurfaceSchema(AutoSchema):
         return self._said("takes") or OpenApiTypes.OBJECT
 
     def get_response_serializers(self) -> Any:
-        return self._said("gives") or OpenApiTypes.OBJECT
+        """`gives` may name the status with it: `{201: Shape}`. Else 200; 204 for what answers nothing."""
+        said = self._said("gives")
+        answers = getattr(self.view, "surface", None)
+        if self.method == "DELETE" and (said or getattr(answers, "answers_deletions", False)):
+            return {200: said or OpenApiTypes.OBJECT}
+        return said or OpenApiTypes.OBJECT
 
     def _said(self, name: str) -> Any:
         said = getattr(self.view, name, None)

@@ -65,6 +65,7 @@ def on_projects(route: str, view: Any) -> list[URLPattern]:
 class Polpo(Surface):
     name = "polpo"
     lenient_media: ClassVar[bool] = True
+    answers_deletions: ClassVar[bool] = True
     statuses: ClassVar[Mapping[Kind, int]] = {
         **STATUSES,
         Kind.METHOD_NOT_ALLOWED: 404,

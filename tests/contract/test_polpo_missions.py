@@ -459,6 +459,14 @@ def test_an_edit_that_breaks_the_document_changes_nothing(board, part, key, new)
     assert events("mission.saved") == 1
 
 
+@pytest.mark.parametrize("part", [part for part, *_ in PARTS])
+def test_a_part_that_is_not_there_has_no_entries(board, part):
+    path = saved(board)
+    for method in ("PATCH", "DELETE"):
+        absent = board(method, f"{path}/{part}/nobody", {})
+        assert_golden(absent, "polpo/error_entry_not_found.json")
+
+
 def test_notifications_are_set_and_taken_away(board):
     path = saved(board)
     answer = board(

@@ -67,7 +67,7 @@ def test_a_change_by_raw_sql_is_seen_at_once(listed):
 
 def test_what_was_undone_is_seen_undone(listed):
     with transaction.atomic():
-        run("UPDATE tasks_task SET title = 'never'")
+        run("UPDATE tasks_task SET title = 'never' WHERE title = 'one'")
         assert listed()[0]["title"] == "never"
         transaction.set_rollback(True)
     assert [task["title"] for task in listed()] == ["one", "two"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from drf_spectacular.types import OpenApiTypes
 from rest_framework import serializers
 
 from apps.formations import selectors, services
@@ -88,6 +89,7 @@ class TeamName(StrictSerializer):
 
 class AgentsView(PolpoView):
     takes = {"POST": AgentBody}
+    gives = {"POST": {201: OpenApiTypes.OBJECT}}
 
     def get(self, request: Request, **_: str) -> Response:
         agents = selectors.list_agents_by_team(self.actor)
@@ -140,6 +142,7 @@ class TeamView(PolpoView):
 
 class TeamsView(PolpoView):
     takes = {"POST": TeamBody}
+    gives = {"POST": {201: OpenApiTypes.OBJECT}}
 
     def get(self, request: Request, **_: str) -> Response:
         teams = selectors.list_teams_with_agents(self.actor)

@@ -29,12 +29,17 @@ class Note(serializers.Serializer[Any]):
     content = serializers.CharField(allow_blank=True)
 
 
+class Answer(serializers.Serializer[Any]):
+    ok = serializers.BooleanField()
+    data = Note()  # type: ignore[assignment]  # a field, not DRF's property
+
+
 class MemoryView(PolpoView):
     """The text that every agent of the project reads."""
 
     key = PROJECT_KEY
     takes = {"PUT": Written}
-    gives = {"GET": Note}
+    gives = {"GET": Answer}
 
     def get(self, request: Request, **_: Any) -> Response:
         text = read_memory(self.actor, self.key)
@@ -55,7 +60,7 @@ class AgentMemoryView(PolpoView):
     """One agent's own memory, by the agent's name."""
 
     takes = {"PUT": Written}
-    gives = {"GET": Note}
+    gives = {"GET": Answer}
 
     def get(self, request: Request, agent_name: str, **_: Any) -> Response:
         agent = find_agent(self.actor, agent_name)

@@ -50,7 +50,7 @@ class EntriesView(PolpoView):
     """A part of the document; the entry is as the document has it (contract §7.2)."""
 
     part: ClassVar[str] = ""
-    gives = {"POST": shapes.OneMission}
+    gives = {"POST": {201: shapes.OneMission}}
 
     def post(self, request: Request, mission_id: str, **_: str) -> Response:
         entry = _object(request.data)
@@ -94,7 +94,7 @@ class NotificationsView(PolpoView):
 
 class SchedulesView(PolpoView):
     takes = {"POST": ScheduleBody}
-    gives = {"GET": shapes.Schedules, "POST": shapes.OneSchedule}
+    gives = {"GET": shapes.Schedules, "POST": {201: shapes.OneSchedule}}
 
     def get(self, request: Request, **_: str) -> Response:
         return self.ok([schedule_json(row) for row in selectors.mission_schedules(self.actor)])

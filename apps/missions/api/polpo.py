@@ -50,7 +50,7 @@ class ResumeBody(StrictSerializer):
 
 class MissionsView(PolpoView):
     takes = {"POST": MissionBody}
-    gives = {"GET": shapes.Missions, "POST": shapes.OneMission}
+    gives = {"GET": shapes.Missions, "POST": {201: shapes.OneMission}}
 
     def get(self, request: Request, **_: str) -> Response:
         return self.ok([mission_json(row) for row in selectors.list_missions(self.actor)])

@@ -60,7 +60,7 @@ def change_entry(
     key, named = PARTS[part]
 
     def change(document: Document) -> None:
-        entry = document[key][_place(document, part, name)]
+        entry = _find(document, part, name)
         entry |= changes
         new = entry.get(named)
         if new != name and isinstance(new, str):
@@ -78,7 +78,8 @@ def remove_entry(actor: Actor, mission_id: UUID, part: str, name: str) -> Missio
     key, _ = PARTS[part]
 
     def remove(document: Document) -> None:
-        del document[key][_place(document, part, name)]
+        entry = _find(document, part, name)
+        document[key].remove(entry)
         if key == "tasks":
             _forget(document, name)
 
@@ -126,11 +127,13 @@ def _edit(
     return mission
 
 
-def _place(document: Document, part: str, name: str) -> int:
+def _find(document: Document, part: str, name: str) -> Document:
+    """EntryNotFound, also where the document has no such part at all."""
     key, named = PARTS[part]
-    for place, entry in enumerate(document.get(key, [])):
+    entries: list[Document] = document.get(key, [])
+    for entry in entries:
         if entry[named] == name:
-            return place
+            return entry
     raise EntryNotFound
 
 

@@ -122,7 +122,7 @@ class ConfigView(PolpoView):
 
 class TasksView(PolpoView):
     takes = {"POST": TaskBody}
-    gives = {"GET": shapes.Tasks, "POST": shapes.OneTask, "DELETE": shapes.Deleted}
+    gives = {"GET": shapes.Tasks, "POST": {201: shapes.OneTask}, "DELETE": shapes.Deleted}
 
     @extend_schema(parameters=FILTERS)
     def get(self, request: Request, **_: str) -> HttpResponse:
