@@ -160,6 +160,11 @@ DB_THREADS = env.number("POLYMUX_DB_THREADS", 8, low=1, high=64)  # for consumer
 WEB_THREADS = env.number("POLYMUX_WEB_THREADS", 8, low=1, high=64)  # for Django's own requests
 WORKER_THREADS = env.number("POLYMUX_WORKER_THREADS", 4, low=1, high=64)  # for Celery jobs
 
+LEASE_SECONDS = env.number("POLYMUX_LEASE_SECONDS", 10, low=2, high=3600)
+# A process that froze inside a transaction holds its rows: shorter than a lease, so that who takes its
+# runs over does not wait for them. No transaction of ours waits for anything but the database.
+IDLE_IN_TRANSACTION_MS = 1000 * min(30, max(5, LEASE_SECONDS // 2))
+
 
 def _database(url: str) -> dict[str, object]:
     """Django's settings for `postgresql://user:password@host:port/name?option=value`.
@@ -195,7 +200,8 @@ def _database(url: str) -> dict[str, object]:
                 "max_idle": 60,
             },
             "connect_timeout": 5,
-            "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=30000",
+            "options": "-c statement_timeout=30000 "
+            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}",
             **query,
         },
     }
@@ -273,7 +279,6 @@ RATE_CHAT_PER_MIN = env.number("POLYMUX_RATE_CHAT", 600, low=1)
 MAX_ACTIVE_SESSIONS = env.number("POLYMUX_MAX_ACTIVE_SESSIONS", 10, low=1)
 SESSION_IDLE_MINUTES = env.number("POLYMUX_SESSION_IDLE_MINUTES", 30, low=1)
 EVENT_RETENTION_DAYS = env.number("POLYMUX_EVENT_RETENTION_DAYS", 30, low=1)
-LEASE_SECONDS = env.number("POLYMUX_LEASE_SECONDS", 10, low=2, high=3600)
 MAX_CONCURRENT_RUNS = env.number("POLYMUX_MAX_CONCURRENT_RUNS", 500, low=1)
 
 # --- Commands -----------------------------------------------------------------------------------

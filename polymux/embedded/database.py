@@ -101,11 +101,13 @@ def migrate() -> None:
         step(f"preparing the database ({len(plan)} migrations)")
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")
+            cursor.execute("SET idle_in_transaction_session_timeout = 0")
         try:
             call_command("migrate", interactive=False, verbosity=0)
         finally:
             with connection.cursor() as cursor:
                 cursor.execute("RESET statement_timeout")
+                cursor.execute("RESET idle_in_transaction_session_timeout")
 
 
 def prepare() -> None:

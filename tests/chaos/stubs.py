@@ -23,7 +23,7 @@ from tests.support.stub_replies import Reply
 
 KEY = "polymux/idempotency-key"
 EFFECT = re.compile(r"effect=([\w.-]+)(?: for=([\d.]+))?")
-SLOWNESS = 0.3  # seconds between an effect and its answer: many a caller dies in between
+SLOWNESS = 1.0  # seconds between an effect and its answer: many a caller dies in between
 NEW_ENOUGH = "2025-06-18"
 COUNT = {
     "name": "count",
