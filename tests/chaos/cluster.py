@@ -88,7 +88,7 @@ class Part:
 
     def tell(self, number: int) -> None:
         if self.alive:
-            self.told_to_stop = number in {signal.SIGKILL, signal.SIGTERM}
+            self.told_to_stop = self.told_to_stop or number in {signal.SIGKILL, signal.SIGTERM}
             os.kill(self.pid, number)
 
     def end(self, number: int = signal.SIGKILL) -> int:

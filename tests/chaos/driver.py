@@ -57,6 +57,11 @@ class Driver:
     lost: int = 0
     _turn: int = 0
     _local: threading.local = field(default_factory=threading.local)
+    _clients: list[httpx.Client] = field(default_factory=list)
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
 
     def make(self, names: list[str], *, threads: int = 4, pause: float = 0.0) -> None:
         """Create and execute them all; returns when each has been acknowledged."""
@@ -146,6 +151,7 @@ class Driver:
     def _client(self) -> httpx.Client:
         if not hasattr(self._local, "client"):
             self._local.client = httpx.Client(timeout=20)
+            self._clients.append(self._local.client)
         client: httpx.Client = self._local.client
         return client
 

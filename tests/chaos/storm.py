@@ -105,6 +105,7 @@ class Raging:
         self.ended = time.monotonic() - began
         history = self._read()
         self.reader.stop()
+        self.driver.close()
         found = violations(history)
         return Result(history, found, self._report(history), self.cluster.folder)
 

@@ -72,7 +72,12 @@ class Sink:
         """Serve in a thread; the URL."""
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         config = uvicorn.Config(
-            self._app, interface="asgi3", lifespan="off", log_level="error", access_log=False
+            self._app,
+            interface="asgi3",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            timeout_keep_alive=600,  # else it hangs up while a call is on its way
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(

@@ -67,6 +67,7 @@ def watched():
     with installation(web=1, worker=2, beat=1) as (cluster, sink, workspace, tokens):
         driver = Driver([part.url for part in cluster.of("web")], tokens, workspace)
         yield Watched(cluster, sink, driver)
+        driver.close()
     shutil.rmtree(cluster.folder, ignore_errors=True)
 
 
