@@ -9,9 +9,12 @@ from apps.core.actor import Actor
 from apps.core.ids import base62, parse_bare, uuid7
 from apps.events.models import Event
 from apps.formations.services import create_agent
+from apps.runs.models import Run
+from apps.tasks import services
 from apps.tasks.models import Assessment, Task
 from tests.contract.board import LAYOUTS, PLAIN, Board, refusal
 from tests.contract.golden import assert_golden
+from tests.tasks.conftest import World
 
 pytestmark = pytest.mark.django_db
 
@@ -286,6 +289,31 @@ def test_a_task_is_steered(board, verb, status):
 
 def test_killing_what_has_ended_is_no_error(board):
     assert_golden(board("POST", f"{written(board)}/kill"), "polpo/tasks_kill.json")
+
+
+def test_a_reassessment_may_be_left_alone(board, aurora):
+    path = written(board)
+    headers = {"Prefer": "respond-async"}
+    answer = board("POST", f"{path}/reassess", None, **headers)
+    assert_golden(answer, "polpo/tasks_reassess_later.json")
+    assert Run.unscoped.get(subject_id=row(path).get().pk).kind == "review"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reassessment_is_answered_when_it_is_there(aurora, recording_queue, monkeypatch):
+    """The real wait, once somebody has carried the review it waits for."""
+    world = World(aurora, recording_queue)
+    board, wait = Board(aurora.ada_token), services.await_review
+    files = [{"type": "file_exists", "paths": ["poem.md"], "confidence": "firm"}]
+    path = written(board, expectations=files)
+    monkeypatch.setattr(
+        services, "await_review", lambda *asked: world.run_queued() and wait(*asked)
+    )
+    assert_golden(board("POST", f"{path}/reassess"), "polpo/tasks_reassess.json")
+    shown = board("GET", path).json()["data"]
+    assert shown["status"] == "failed"
+    assert shown["result"]["assessment"]["trigger"] == "reassess"
+    assert len(shown["result"]["assessmentHistory"]) == 2
 
 
 # --- Refusals (contract §2.4) ---------------------------------------------------------------------
