@@ -205,6 +205,7 @@ class Bench:
     # --- What carries it ------------------------------------------------------------------------
     async def recall(self) -> None:
         """Read what former holders have journaled."""
+        await self.write(self.ledger.begin)
         if self.hold.attempt < 2:
             return
         for step in await db_call(journal_of, self.hold.workspace_id, self.hold.run_id):

@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 _HELD = "workspace_id = %s AND id = %s AND status = 'running' AND lease_owner = %s AND attempt = %s"
 _KEEP = f"""UPDATE runs_run SET lease_until = now() + make_interval(secs => %s)
  WHERE {_HELD} RETURNING cancel_requested_at IS NOT NULL"""  # noqa: S608  (no input in it)
+_BEGUN = f"UPDATE runs_run SET in_step = true WHERE {_HELD} RETURNING id"  # noqa: S608
 _PROMISE = f"""UPDATE runs_run SET reserved_tokens = reserved_tokens + %s,
        reserved_cost_micros = reserved_cost_micros + %s,
        reserved_tool_calls = reserved_tool_calls + %s WHERE {_HELD} RETURNING id"""  # noqa: S608
 _RECORD = f"""UPDATE runs_run SET steps = steps + 1, tokens_in = tokens_in + %s,
        tokens_out = tokens_out + %s, cost_micros = cost_micros + %s, tool_calls = tool_calls + %s,
        reserved_tokens = reserved_tokens - %s, reserved_cost_micros = reserved_cost_micros - %s,
-       reserved_tool_calls = reserved_tool_calls - %s
+       reserved_tool_calls = reserved_tool_calls - %s, lost_leases = 0
  WHERE {_HELD} RETURNING steps"""  # noqa: S608
 _RELEASE = f"""WITH owed AS (SELECT id, reserved_tokens AS tokens, reserved_cost_micros AS cost,
        reserved_tool_calls AS calls FROM runs_run WHERE {_HELD} FOR UPDATE)
@@ -54,6 +55,11 @@ class Ledger:
     @property
     def _held(self) -> list[Any]:
         return [self.hold.workspace_id, self.hold.run_id, self.hold.owner, self.hold.attempt]
+
+    def begin(self) -> None:
+        """From now on a lost worker is this run's doing: some of its work is always under way. LeaseLost."""
+        if not execute(_BEGUN, self._held):
+            raise LeaseLost
 
     @transaction.atomic
     def promise(self, worst: Spend) -> tuple[Go, Spend]:

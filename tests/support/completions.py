@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apps.conversations.continuing import Place
 from apps.conversations.inline import InlineJournal, InlineTurn, live_run
 from apps.core.actor import Actor
 from apps.engine.ports import Sampling
@@ -22,8 +23,7 @@ def completion_in(actor: Actor, session: Session) -> InlineJournal:
         actor=actor,
         agent=ensure_default_agent(Actor.for_engine(actor.workspace_id)),
         preferences=Preferences(),
-        session=session,
-        is_new=False,
+        place=Place(session, is_new=False),
         body=BODY,
         goes_on=True,
         history=[],
