@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.2
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 STEADY_SECONDS = 60.0
+PARENT = "POLYMUX_PARENT_PID"
 
 
 class WebProcesses:
@@ -83,6 +84,7 @@ class Child:
             [sys.executable, manage, "serve", "--role", "web", "--fd", str(self._fd)],
             pass_fds=[self._fd],
             start_new_session=True,  # a Ctrl-C at the terminal is the parent's to pass on
+            env={**os.environ, PARENT: str(os.getpid())},
         )
 
     def tell(self, number: int) -> None:
@@ -99,8 +101,8 @@ class Child:
 
 
 def end_with_parent() -> None:
-    """In a child: stop when the parent is gone, however it went."""
-    parent = os.getppid()
+    """In a child: stop when the parent is gone, however it went, and if it went before we could look."""
+    parent = int(os.environ.get(PARENT) or os.getppid())
 
     def look() -> None:
         while os.getppid() == parent:

@@ -129,10 +129,12 @@ class Serving:
         return code
 
     def close(self) -> None:
-        for reader in self._readers:
+        for reader, stream in zip(
+            self._readers, (self.process.stdout, self.process.stderr), strict=True
+        ):
             reader.join(5)
-        for stream in (self.process.stdout, self.process.stderr):
-            stream.close()
+            if not reader.is_alive():  # a child that outlives it has the pipe: closing would wait
+                stream.close()
 
 
 def clean_environment() -> dict[str, str]:
