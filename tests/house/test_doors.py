@@ -42,10 +42,6 @@ WITHOUT_ACTOR = {
     "apps.tasks.services.blocking.lock_subject": "called before a request is decided, by who decides",
     "apps.tasks.services.reviewing.on_review": "registers at start who reviews results",
     "apps.tasks.services.steering.fresh_start": "pure: what a task begun anew forgets",
-    "apps.missions.services.saving.read_document": "pure: a document from JSON",
-    "apps.missions.services.saving.put_document": "pure: a document into a locked mission's columns",
-    "apps.missions.services.saving.saved": "pure: the fact of a saved mission",
-    "apps.missions.services.saving.shown": "pure: a mission as the audit shows it",
     "apps.workspaces.selectors.token_limits": "before the actor is known: the door counts first",
 }
 # The console's figures are about all workspaces; its pages stand behind the operators' login.

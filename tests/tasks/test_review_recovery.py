@@ -75,7 +75,9 @@ def test_a_review_is_cancelled_within_a_second(world, review):
 
 def test_a_review_that_loses_every_worker_fails_its_task(world, review):
     run, _ = review
-    Run.unscoped.filter(pk=run.pk).update(lease_until="2020-01-01T00:00Z", lost_leases=2, in_step=True)
+    Run.unscoped.filter(pk=run.pk).update(
+        lease_until="2020-01-01T00:00Z", lost_leases=2, in_step=True
+    )
     assert sweep_leases() == 1
     run.refresh_from_db()
     assert (run.status, run.error_code) == ("failed", "worker_lost")

@@ -18,10 +18,10 @@ from apps.events.services import publish
 from apps.formations import profile
 from apps.formations.errors import AgentNameTaken, AgentNotFound, DefaultAgentStays, TooMany
 from apps.formations.events import AgentCreated, AgentDeleted, AgentUpdated
+from apps.formations.locks import lock_agents
 from apps.formations.models import Agent
 from apps.formations.selectors import default_agent, find_agent, list_agents
 from apps.formations.services.teams import team_named
-from apps.workspaces.services.workspaces import lock_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ def create_agent(actor: Actor, *, name: str, **fields: Any) -> Agent:
     """
     actor.need(Scope.WRITE)
     profile.check_names(fields)
-    lock_workspace(actor)
+    lock_agents(actor)
     return insert_agent(actor, {**fields, "name": name})
 
 
@@ -58,7 +58,7 @@ def update_agent(actor: Actor, agent_id: UUID, **changes: Any) -> Agent:
     """
     actor.need(Scope.WRITE)
     profile.check_names(changes)
-    lock_workspace(actor)
+    lock_agents(actor)
     agent = _locked(actor, agent_id)
     if agent.is_default and changes.get("is_default") is False:
         raise DefaultAgentStays
@@ -80,7 +80,7 @@ def update_agent(actor: Actor, agent_id: UUID, **changes: Any) -> Agent:
 def delete_agent(actor: Actor, agent_id: UUID) -> None:
     """Its tasks stay; who reported to it reports to nobody. Raises AgentNotFound, DefaultAgentStays."""
     actor.need(Scope.WRITE)
-    lock_workspace(actor)
+    lock_agents(actor)
     agent = _locked(actor, agent_id)
     if agent.is_default:
         raise DefaultAgentStays
@@ -97,7 +97,7 @@ def ensure_default_agent(actor: Actor) -> Agent:
 
 @transaction.atomic
 def _make_default(system: Actor) -> Agent:
-    lock_workspace(system)
+    lock_agents(system)
     try:
         return default_agent(system)  # another request made it a moment ago
     except AgentNotFound:

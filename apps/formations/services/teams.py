@@ -13,9 +13,9 @@ from apps.core.clock import now
 from apps.events.services import publish
 from apps.formations.errors import LastTeamStays, TeamNameTaken, TeamNotFound, TooMany
 from apps.formations.events import AgentUpdated, TeamCreated, TeamDeleted, TeamRenamed
+from apps.formations.locks import lock_agents
 from apps.formations.models import Agent, Team
 from apps.formations.selectors import find_team, first_team, list_teams
-from apps.workspaces.services.workspaces import lock_workspace
 
 if TYPE_CHECKING:
     from apps.core.facts import Fact
@@ -31,7 +31,7 @@ def create_team(actor: Actor, name: str, *, description: str = "") -> Team:
     actor.need(Scope.WRITE)
     name = _checked_name(name)
     description = checked_text("description", description, 500, required=False)
-    lock_workspace(actor)
+    lock_agents(actor)
     if list_teams(actor).count() >= MAX_TEAMS:
         raise TooMany
     team = Team(workspace_id=actor.workspace_id, name=name, description=description)
@@ -46,7 +46,7 @@ def rename_team(actor: Actor, old_name: str | None, name: str) -> Team:
     """`old_name` None: the first team. Raises TeamNotFound, InvalidInput, TeamNameTaken."""
     actor.need(Scope.WRITE)
     name = _checked_name(name)
-    lock_workspace(actor)
+    lock_agents(actor)
     team = first_team(actor) if old_name is None else find_team(actor, old_name)
     before = _shown(team)
     if team.name == name:
@@ -62,7 +62,7 @@ def rename_team(actor: Actor, old_name: str | None, name: str) -> Team:
 def delete_team(actor: Actor, name: str) -> None:
     """Its agents go over to the first team that remains. Raises TeamNotFound, LastTeamStays."""
     actor.need(Scope.WRITE)
-    lock_workspace(actor)
+    lock_agents(actor)
     team = find_team(actor, name)
     heir = list_teams(actor).exclude(pk=team.pk).first()
     if heir is None:

@@ -10,10 +10,10 @@ from apps.core.actor import Actor, Scope
 from apps.core.checks import wrong
 from apps.events.services import publish
 from apps.formations import profile
+from apps.formations.locks import lock_agents
 from apps.formations.models import Agent
 from apps.formations.selectors import list_agents
 from apps.formations.services.agents import discard_agent, insert_agent, update_agent
-from apps.workspaces.services.workspaces import lock_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ def register_volatile(actor: Actor, group: str, agents: Sequence[dict[str, Any]]
     actor.need(Scope.WRITE)
     if not isinstance(agents, (list, tuple)) or len(agents) > MOST_AT_ONCE:
         raise wrong("team", f"Must be a list of at most {MOST_AT_ONCE} agents.")
-    lock_workspace(actor)
+    lock_agents(actor)
     taken = {name.lower() for name in list_agents(actor).values_list("name", flat=True)}
     made: list[tuple[int, Agent, str]] = []
     for index, document in enumerate(agents):
@@ -57,7 +57,7 @@ def remove_volatile(actor: Actor, group: str) -> int:
     As `register_volatile`, before the caller publishes.
     """
     actor.need(Scope.WRITE)
-    lock_workspace(actor)
+    lock_agents(actor)
     rows = Agent.objects.in_workspace(actor.workspace_id).select_related("team")
     agents = list(rows.filter(volatile=True, mission_group=group).order_by("id"))
     facts = [fact for agent in agents for fact in discard_agent(actor, agent)]
