@@ -60,8 +60,7 @@ async def test_connections_return_after_each_call(transactional_db: None) -> Non
         stats = connection.pool.get_stats()
         return int(stats["pool_size"] - stats["pool_available"])
 
-    connection.ensure_connection()  # this test's own
-    before = out()  # threads of other tests may hold theirs
+    before = out()  # this test's own, and what threads of other tests hold
     assert all(await asyncio.gather(*(db_call(used) for _ in range(40))))
     await asyncio.sleep(0)
     assert out() <= before
