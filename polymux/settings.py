@@ -305,6 +305,9 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,
 }
+# Each surface has a document of its own (`apps.surfaces.openapi`), with its choices written where they
+# stand; the check of settings looks at all of them as one, where names like `status` meet.
+SPECTACULAR_SETTINGS = {"POSTPROCESSING_HOOKS": []}
 LOG_LEVEL = env.text("POLYMUX_LOG_LEVEL", "INFO").upper()
 LOGGING = {
     "version": 1,
