@@ -307,7 +307,7 @@ REST_FRAMEWORK = {
 }
 # Each surface has a document of its own (`apps.surfaces.openapi`), with its choices written where they
 # stand; the check of settings looks at all of them as one, where names like `status` meet.
-SPECTACULAR_SETTINGS = {"POSTPROCESSING_HOOKS": []}
+SPECTACULAR_SETTINGS: dict[str, object] = {"POSTPROCESSING_HOOKS": []}
 LOG_LEVEL = env.text("POLYMUX_LOG_LEVEL", "INFO").upper()
 LOGGING = {
     "version": 1,
