@@ -132,9 +132,10 @@ def test_a_dropped_connection_comes_back_and_misses_nothing(olga):
     say(olga, "Tell me something long")
     olga.page.locator(".live-message[data-partial]").wait_for(timeout=15_000)
     olga.page.evaluate(NOTE_STATES)
-    olga.page.context.set_offline(True)
+    # Closed first, then offline: a closing handshake over a network that is cut waits for a minute.
     olga.page.evaluate("dispatchEvent(new Event('pagehide'))")  # closes the socket in the middle
     olga.page.wait_for_function("window.connectionStates.includes('retry')", timeout=60_000)
+    olga.page.context.set_offline(True)
     olga.page.context.set_offline(False)
     olga.page.wait_for_selector("#live-connection[data-state=on]", timeout=60_000)
     whole = olga.page.locator('.live-message[data-role="assistant"]:not([data-partial]) .live-text')
