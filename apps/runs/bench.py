@@ -30,6 +30,7 @@ from apps.engine.ports import (
     ToolResult,
 )
 from apps.engine.state import rebuild
+from apps.runs.kinds import Quiet
 from apps.runs.ledger import Ledger
 from apps.runs.models import StepKind
 from apps.runs.selectors import journal_of
@@ -72,19 +73,6 @@ class Open:
 
     async def may(self, call: ToolCall, *, key: str) -> Verdict:
         return Allowed()
-
-
-class Quiet:
-    """A listener that nobody is behind."""
-
-    def delta(self, text: str) -> None:
-        """Nobody reads along."""
-
-    def call_started(self, call: ToolCall) -> None:
-        """As above."""
-
-    def call_ended(self, call: ToolCall, result: ToolResult, seconds: float) -> None:
-        """As above."""
 
 
 class Bench:

@@ -10,11 +10,13 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from uuid import UUID
 
+# The condition of every write of a worker; its values are `Hold.fence`.
+HELD = "workspace_id = %s AND id = %s AND status = 'running' AND lease_owner = %s AND attempt = %s"
 NODE = socket.gethostname()[:40].replace(":", "-")
 _NONCE = secrets.token_hex(4)
 
@@ -59,3 +61,8 @@ class Hold:
     agent_id: UUID | None = None
     token_id: UUID | None = None
     user_id: UUID | None = None
+
+    @property
+    def fence(self) -> list[Any]:
+        """What `HELD` compares with."""
+        return [self.workspace_id, self.run_id, self.owner, self.attempt]

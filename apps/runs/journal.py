@@ -25,6 +25,7 @@ from apps.engine.ports import Ending, Go, LeaseLost, Outcome, Spend, StepRecord
 from apps.events.services import publish
 from apps.runs import budgets
 from apps.runs.events import RunEnded, RunWaiting, ToolCalled, ToolReturned
+from apps.runs.holding import HELD
 from apps.runs.kinds import handler_of
 from apps.runs.models import RunStatus, Step
 from apps.runs.services import lock_run, wake_next, wake_run
@@ -34,10 +35,9 @@ if TYPE_CHECKING:
     from apps.core.facts import Fact
     from apps.runs.holding import Hold
 
-_HELD = "workspace_id = %s AND id = %s AND status = 'running' AND lease_owner = %s AND attempt = %s"
 _BEGIN = f"""UPDATE runs_run SET lease_until = now() + make_interval(secs => %s), in_step = true,
        reserved_tokens = %s, reserved_cost_micros = %s, reserved_tool_calls = %s
- WHERE {_HELD} RETURNING cancel_requested_at IS NOT NULL"""  # noqa: S608
+ WHERE {HELD} RETURNING cancel_requested_at IS NOT NULL"""  # noqa: S608
 _SPEND = """steps = %s, tokens_in = tokens_in + %s, tokens_out = tokens_out + %s,
        cost_micros = cost_micros + %s, tool_calls = tool_calls + %s"""
 # A step further: what comes is not what its workers were lost in.
@@ -47,9 +47,9 @@ _RESTS = """status = %s, model = %s, error_code = %s, error_message = %s, waitin
        lease_owner = '', lease_until = NULL, finished_at = CASE WHEN %s THEN now() END,
        input = CASE WHEN %s THEN input - 'request' ELSE input END"""
 _TOTALS = "RETURNING tokens_in, tokens_out, cost_micros"
-_STEP = f"UPDATE runs_run SET {_SPEND}, {_ALIVE}, {_UNRESERVE} WHERE {_HELD} {_TOTALS}"  # noqa: S608
-_REST = f"UPDATE runs_run SET {_RESTS}, {_UNRESERVE} WHERE {_HELD} {_TOTALS}"  # noqa: S608
-_LAST = f"UPDATE runs_run SET {_SPEND}, {_RESTS}, {_UNRESERVE} WHERE {_HELD} {_TOTALS}"  # noqa: S608
+_STEP = f"UPDATE runs_run SET {_SPEND}, {_ALIVE}, {_UNRESERVE} WHERE {HELD} {_TOTALS}"  # noqa: S608
+_REST = f"UPDATE runs_run SET {_RESTS}, {_UNRESERVE} WHERE {HELD} {_TOTALS}"  # noqa: S608
+_LAST = f"UPDATE runs_run SET {_SPEND}, {_RESTS}, {_UNRESERVE} WHERE {HELD} {_TOTALS}"  # noqa: S608
 
 STATUS_OF = {
     Ending.DONE: RunStatus.SUCCEEDED,
@@ -80,10 +80,6 @@ class RunJournal:
     async def close(self, outcome: Outcome) -> None:
         await db_call(self._close, outcome)
 
-    @property
-    def _held(self) -> list[Any]:
-        return [self.hold.workspace_id, self.hold.run_id, self.hold.owner, self.hold.attempt]
-
     @transaction.atomic
     def _begin(self, worst: Spend) -> Go:
         promised = budgets.reserve(self.hold, worst)
@@ -92,7 +88,13 @@ class RunJournal:
         kept = worst if promised else Spend()
         rows = execute(
             _BEGIN,
-            [settings.LEASE_SECONDS, kept.tokens, kept.cost_micros, kept.tool_calls, *self._held],
+            [
+                settings.LEASE_SECONDS,
+                kept.tokens,
+                kept.cost_micros,
+                kept.tool_calls,
+                *self.hold.fence,
+            ],
         )
         if not rows:
             transaction.set_rollback(True)
@@ -115,7 +117,7 @@ class RunJournal:
             self._write(_STEP, spent)
         else:
             facts += self._rest(outcome, _LAST, spent)
-        insert(self._step_row(step))
+        insert(step_row(self.hold, step, step.index))
         real = Spend(step.usage.tokens_in + step.usage.tokens_out, step.cost_micros, tool_calls)
         self._settle(real)
         if facts:
@@ -161,30 +163,10 @@ class RunJournal:
 
     def _write(self, statement: str, values: list[Any]) -> tuple[Any, ...]:
         """One update under the lease; the run's totals. LeaseLost when it is no longer ours."""
-        rows = execute(statement, [*values, *self._held])
+        rows = execute(statement, [*values, *self.hold.fence])
         if not rows:
             raise LeaseLost
         return rows[0]
-
-    def _step_row(self, step: StepRecord) -> Step:
-        ended = timezone.now()
-        return Step(
-            workspace_id=self.hold.workspace_id,
-            run_id=self.hold.run_id,
-            index=step.index,
-            attempt=self.hold.attempt,
-            kind=step.kind,
-            name=step.name[:200],
-            call_id=step.call_id[:120],
-            status=step.status,
-            input=_kept(step.name, step.input) if step.kind == "tool" else step.input,
-            output=step.output if step.kind == "tool" else _kept_calls(step.output),
-            tokens_in=step.usage.tokens_in,
-            tokens_out=step.usage.tokens_out,
-            cost_micros=step.cost_micros,
-            started_at=ended - timedelta(seconds=step.seconds),
-            finished_at=ended,
-        )
 
     def _rest(self, outcome: Outcome, statement: str, spent: list[Any]) -> list[Fact]:
         """End or rest the run, let its kind do its part, and say what happened."""
@@ -284,3 +266,25 @@ def _capped(value: Any) -> Any:
     """`value`, or the beginning of its text when it is too long for an event."""
     text = value if isinstance(value, str) else str(value)
     return value if len(text) <= RESULT_IN_EVENT else text[:RESULT_IN_EVENT] + "…"
+
+
+def step_row(hold: Hold, step: StepRecord, index: int) -> Step:
+    """The step as it is kept, under the run's number `index`: without what a private call holds."""
+    ended = timezone.now()
+    return Step(
+        workspace_id=hold.workspace_id,
+        run_id=hold.run_id,
+        index=index,
+        attempt=hold.attempt,
+        kind=step.kind,
+        name=step.name[:200],
+        call_id=step.call_id[:120],
+        status=step.status,
+        input=_kept(step.name, step.input) if step.kind == "tool" else step.input,
+        output=step.output if step.kind == "tool" else _kept_calls(step.output),
+        tokens_in=step.usage.tokens_in,
+        tokens_out=step.usage.tokens_out,
+        cost_micros=step.cost_micros,
+        started_at=ended - timedelta(seconds=step.seconds),
+        finished_at=ended,
+    )

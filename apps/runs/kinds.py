@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         Outcome,
         Sampling,
         ToolBox,
+        ToolCall,
+        ToolResult,
         ToolSpec,
     )
     from apps.runs.bench import Bench
@@ -69,6 +71,19 @@ class Resting(Protocol):
     def rested(self, actor: Actor, hold: Hold, outcome: Outcome) -> Rest: ...
 
     def woken(self, actor: Actor, hold: Hold) -> None: ...
+
+
+class Quiet:
+    """A listener that nobody is behind."""
+
+    def delta(self, text: str) -> None:
+        """Nobody reads along."""
+
+    def call_started(self, call: ToolCall) -> None:
+        """As above."""
+
+    def call_ended(self, call: ToolCall, result: ToolResult, seconds: float) -> None:
+        """As above."""
 
 
 class RunKindHandler(Resting, Protocol):

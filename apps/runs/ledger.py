@@ -7,18 +7,17 @@ budgets: two turns of one run would otherwise wait for each other for ever.
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from apps.core.rows import execute, insert
 from apps.engine.ports import Go, LeaseLost, Spend, StepRecord
 from apps.events.services import publish
 from apps.runs import budgets
-from apps.runs.models import Step
+from apps.runs.holding import HELD
+from apps.runs.journal import step_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,20 +26,19 @@ if TYPE_CHECKING:
     from apps.core.facts import Fact
     from apps.runs.holding import Hold
 
-_HELD = "workspace_id = %s AND id = %s AND status = 'running' AND lease_owner = %s AND attempt = %s"
 _KEEP = f"""UPDATE runs_run SET lease_until = now() + make_interval(secs => %s)
- WHERE {_HELD} RETURNING cancel_requested_at IS NOT NULL"""  # noqa: S608  (no input in it)
-_BEGUN = f"UPDATE runs_run SET in_step = true WHERE {_HELD} RETURNING id"  # noqa: S608
+ WHERE {HELD} RETURNING cancel_requested_at IS NOT NULL"""  # noqa: S608  (no input in it)
+_BEGUN = f"UPDATE runs_run SET in_step = true WHERE {HELD} RETURNING id"  # noqa: S608
 _PROMISE = f"""UPDATE runs_run SET reserved_tokens = reserved_tokens + %s,
        reserved_cost_micros = reserved_cost_micros + %s,
-       reserved_tool_calls = reserved_tool_calls + %s WHERE {_HELD} RETURNING id"""  # noqa: S608
+       reserved_tool_calls = reserved_tool_calls + %s WHERE {HELD} RETURNING id"""  # noqa: S608
 _RECORD = f"""UPDATE runs_run SET steps = steps + 1, tokens_in = tokens_in + %s,
        tokens_out = tokens_out + %s, cost_micros = cost_micros + %s, tool_calls = tool_calls + %s,
        reserved_tokens = reserved_tokens - %s, reserved_cost_micros = reserved_cost_micros - %s,
        reserved_tool_calls = reserved_tool_calls - %s, lost_leases = 0
- WHERE {_HELD} RETURNING steps"""  # noqa: S608
+ WHERE {HELD} RETURNING steps"""  # noqa: S608
 _RELEASE = f"""WITH owed AS (SELECT id, reserved_tokens AS tokens, reserved_cost_micros AS cost,
-       reserved_tool_calls AS calls FROM runs_run WHERE {_HELD} FOR UPDATE)
+       reserved_tool_calls AS calls FROM runs_run WHERE {HELD} FOR UPDATE)
 UPDATE runs_run r SET reserved_tokens = 0, reserved_cost_micros = 0, reserved_tool_calls = 0
   FROM owed WHERE r.id = owed.id RETURNING owed.tokens, owed.cost, owed.calls"""  # noqa: S608
 
@@ -52,19 +50,15 @@ class Ledger:
         self.actor, self.hold = actor, hold
         self.has_promised = False
 
-    @property
-    def _held(self) -> list[Any]:
-        return [self.hold.workspace_id, self.hold.run_id, self.hold.owner, self.hold.attempt]
-
     def begin(self) -> None:
         """From now on a lost worker is this run's doing: some of its work is always under way. LeaseLost."""
-        if not execute(_BEGUN, self._held):
+        if not execute(_BEGUN, self.hold.fence):
             raise LeaseLost
 
     @transaction.atomic
     def promise(self, worst: Spend) -> tuple[Go, Spend]:
         """May a step that costs at most `worst` begin? (verdict, what is reserved for it)"""
-        rows = execute(_KEEP, [settings.LEASE_SECONDS, *self._held])
+        rows = execute(_KEEP, [settings.LEASE_SECONDS, *self.hold.fence])
         if not rows:
             return Go.LEASE_LOST, Spend()
         if rows[0][0]:
@@ -74,7 +68,7 @@ class Ledger:
             return Go.ON, Spend()
         if not promised:
             return Go.BUDGET, Spend()
-        execute(_PROMISE, [*_amounts(worst), *self._held])
+        execute(_PROMISE, [*_amounts(worst), *self.hold.fence])
         self.has_promised = True
         return Go.ON, worst
 
@@ -86,10 +80,10 @@ class Ledger:
         """
         usage, calls = step.usage, int(step.kind == "tool")
         spent = [usage.tokens_in, usage.tokens_out, step.cost_micros, calls]
-        rows = execute(_RECORD, [*spent, *_amounts(kept), *self._held])
+        rows = execute(_RECORD, [*spent, *_amounts(kept), *self.hold.fence])
         if not rows:
             raise LeaseLost
-        insert(self._row(step, rows[0][0]))
+        insert(step_row(self.hold, step, rows[0][0]))
         if kept != Spend():
             real = Spend(usage.tokens_in + usage.tokens_out, step.cost_micros, calls)
             budgets.settle(self.hold, kept, real)
@@ -101,7 +95,7 @@ class Ledger:
         if kept == Spend():
             return
         with transaction.atomic():
-            if execute(_PROMISE, [*(-amount for amount in _amounts(kept)), *self._held]):
+            if execute(_PROMISE, [*(-amount for amount in _amounts(kept)), *self.hold.fence]):
                 budgets.settle(self.hold, kept, Spend())
 
     def release(self) -> None:
@@ -109,28 +103,8 @@ class Ledger:
         if not self.has_promised:
             return
         with transaction.atomic():
-            for owed in execute(_RELEASE, self._held):
+            for owed in execute(_RELEASE, self.hold.fence):
                 budgets.settle(self.hold, Spend(*owed), Spend())
-
-    def _row(self, step: StepRecord, index: int) -> Step:
-        ended = timezone.now()
-        return Step(
-            workspace_id=self.hold.workspace_id,
-            run_id=self.hold.run_id,
-            index=index,
-            attempt=self.hold.attempt,
-            kind=step.kind,
-            name=step.name[:200],
-            call_id=step.call_id[:120],
-            status=step.status,
-            input=step.input,
-            output=step.output,
-            tokens_in=step.usage.tokens_in,
-            tokens_out=step.usage.tokens_out,
-            cost_micros=step.cost_micros,
-            started_at=ended - timedelta(seconds=step.seconds),
-            finished_at=ended,
-        )
 
 
 def _amounts(spend: Spend) -> list[int]:

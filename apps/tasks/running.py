@@ -17,7 +17,7 @@ from apps.formations.errors import AgentNotFound
 from apps.formations.selectors import get_agent
 from apps.formations.toolbox import WorkspaceToolBox
 from apps.knowledge.selectors import prompt_context
-from apps.runs.kinds import Plan, Rest
+from apps.runs.kinds import Plan, Quiet, Rest
 from apps.runs.models import Run
 from apps.tasks.errors import TaskNotFound
 from apps.tasks.models import Task
@@ -27,25 +27,12 @@ from apps.tasks.services.outcomes import preferences_of
 from apps.tasks.tools import REGISTER_OUTCOME
 
 if TYPE_CHECKING:
-    from apps.engine.ports import ChatMessage, ToolCall, ToolResult
+    from apps.engine.ports import ChatMessage
     from apps.formations.models import Agent
     from apps.runs.holding import Hold
     from apps.workspaces.preferences import Preferences
 
 AGENT_KEY = "agent"
-
-
-class Unheard:
-    """Nobody listens to an attempt's tokens; its calls and results are facts of the journal."""
-
-    def delta(self, text: str) -> None:
-        """Nothing to do."""
-
-    def call_started(self, call: ToolCall) -> None:
-        """As above."""
-
-    def call_ended(self, call: ToolCall, result: ToolResult, seconds: float) -> None:
-        """As above."""
 
 
 @dataclass(slots=True)
@@ -81,7 +68,7 @@ class TaskRuns:
             models=models,
             toolbox=toolbox,
             gate=toolbox.gate(),
-            listener=Unheard(),
+            listener=Quiet(),  # calls and results are facts of the journal
             sampling=Sampling(temperature=agent.temperature),
             limits=Limits(),
         )
