@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apps.formations.locks import lock_agents
 from apps.formations.means import (
     accept_mcp_tools,
     add_mcp_server,
@@ -28,6 +29,7 @@ __all__ = [
     "delete_team",
     "ensure_default_agent",
     "forget_policy",
+    "lock_agents",
     "register_volatile",
     "remove_mcp_server",
     "remove_volatile",

@@ -12,7 +12,7 @@ from apps.core.cron import Cron, parse_when
 from apps.core.errors import InvalidInput
 from apps.core.reading import InvalidFields
 from apps.events.services import publish
-from apps.formations.services import remove_volatile
+from apps.formations.services import lock_agents, remove_volatile
 from apps.missions.drafts import put_document, read_document, saved, shown
 from apps.missions.errors import MissionNotFound, MissionStateForbids
 from apps.missions.events import MissionDeleted
@@ -183,6 +183,7 @@ def delete_mission(actor: Actor, mission_id: UUID, *, reason: str = "") -> int:
     """
     actor.need(Scope.WRITE)
     mission = lock_mission(actor, mission_id)
+    lock_agents(actor)  # before a stopped task takes the log's head: the order of every writer
     gone = remove_mission_tasks(actor, mission.pk)
     if mission.group:
         remove_volatile(actor, mission.group)
