@@ -11,7 +11,7 @@ from apps.core.actor import Scope
 from apps.core.rows import execute
 from apps.runs.models import Run
 from apps.tasks.errors import TaskNotFound
-from apps.tasks.models import Assessment, Schedule, Task, TaskStatus
+from apps.tasks.models import WORKING, Assessment, Schedule, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from apps.core.actor import Actor, Caller
 
 MOST_LISTED = 2_000
-UNDER_WAY = (TaskStatus.ASSIGNED, TaskStatus.IN_PROGRESS, TaskStatus.REVIEW)
 MOST_ASSESSMENTS = 50  # of one task, newest
 
 
@@ -84,7 +83,7 @@ def has_task_under_way(actor: Actor, mission_id: UUID, *, group: str) -> bool:
     """Whether a task of this execution is at work, judged, or about to start."""
     actor.need(Scope.READ)
     rows = Task.objects.in_workspace(actor.workspace_id).filter(mission_id=mission_id, group=group)
-    return rows.filter(Q(ready=True) | Q(status__in=UNDER_WAY)).exists()
+    return rows.filter(Q(ready=True) | Q(status__in=WORKING)).exists()
 
 
 def assessments_of(actor: Actor, task_ids: Iterable[UUID]) -> dict[UUID, list[Assessment]]:
