@@ -19,10 +19,12 @@ from apps.events.revocation import revoke
 from apps.events.subscribers import subscribe, tell_subscribers, unsubscribe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from apps.core.actor import Actor
     from apps.core.facts import Fact
 
-__all__ = ["NotInTransaction", "publish", "revoke", "subscribe", "unsubscribe"]
+__all__ = ["NotInTransaction", "publish", "publish_all", "revoke", "subscribe", "unsubscribe"]
 
 # The head row is taken by the same statement that writes the facts, and held until the commit: that
 # is what makes commit order and number order the same. `clock_timestamp()` is read after the lock,
@@ -68,6 +70,12 @@ def publish(actor: Actor, *facts: Fact) -> int:
     # A lambda: Django's robust hooks log `func.__qualname__`, which a partial does not have.
     transaction.on_commit(lambda: nudge.committed(actor.workspace_id, seq, sessions), robust=True)
     return seq
+
+
+def publish_all(actor: Actor, facts: Sequence[Fact]) -> None:
+    """As `publish`, for as many facts as there are: none, or the thousands that a mission makes."""
+    for start in range(0, len(facts), MOST_FACTS):
+        publish(actor, *facts[start : start + MOST_FACTS])
 
 
 def _append(actor: Actor, facts: tuple[Fact, ...]) -> int:

@@ -155,6 +155,14 @@ def test_a_moment_runs_it_once(world):
     assert world.told("schedule.completed")
 
 
+def test_a_thousand_tasks_fire_like_one(world):
+    """Their facts are more than one statement writes."""
+    world.mission(*(entry(f"t{index}") for index in range(1_000)), schedule="0 3 * * *")
+    due()
+    assert fire_due() == 1
+    assert Task.unscoped.count() == len(world.told("task.created")) == 1_000
+
+
 def test_its_end_date_ends_it(world, nightly):
     due(end_date=timezone.now() - timedelta(minutes=1))
     assert fire_due() == 0

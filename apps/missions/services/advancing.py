@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from apps.core.queue import enqueue
 from apps.core.rows import execute
-from apps.events.services import publish
+from apps.events.services import publish_all
 from apps.missions.decision import Decision, decide
 from apps.missions.drafts import read_document
 from apps.missions.errors import MissionNotFound
@@ -77,7 +77,7 @@ def _advance(actor: Actor, mission_id: UUID) -> None:
     mission.looked_at = timezone.now()
     if facts:
         mission.save()
-        publish(actor, *facts)
+        publish_all(actor, facts)
     else:  # most looks find that nothing follows: do not write the document anew
         mission.save(update_fields=["looked_at", "wake_at"])
 

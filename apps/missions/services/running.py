@@ -11,7 +11,7 @@ from apps.accounts.audit import record_change
 from apps.core.actor import Scope
 from apps.core.queue import enqueue
 from apps.core.rows import insert
-from apps.events.services import MOST_FACTS, publish
+from apps.events.services import publish, publish_all
 from apps.formations.selectors import list_agents
 from apps.formations.services import register_volatile
 from apps.missions.document import as_json
@@ -55,13 +55,8 @@ def execute_mission(actor: Actor, mission_id: UUID, *, reason: str = "") -> tupl
         if mission.status not in EXECUTABLE:
             raise MissionStateForbids(f"A mission that is {mission.status} cannot be executed.")
         tasks, facts = begin(actor, mission, reason=reason)
-        _publish(actor, facts)
+        publish_all(actor, facts)
     return tasks, mission.group
-
-
-def _publish(actor: Actor, facts: list[Fact]) -> None:
-    for start in range(0, len(facts), MOST_FACTS):
-        publish(actor, *facts[start : start + MOST_FACTS])
 
 
 def begin(actor: Actor, mission: Mission, *, reason: str = "") -> tuple[list[Task], list[Fact]]:
@@ -216,7 +211,7 @@ def resume_mission(
     resumed = MissionResumed(
         mission_id=mission.pk, mission_name=mission.name, retried=retried, pending=pending
     )
-    _publish(actor, [*facts, resumed])
+    publish_all(actor, [*facts, resumed])
     return retried, pending
 
 

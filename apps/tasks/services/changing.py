@@ -14,7 +14,7 @@ from apps.accounts.audit import record_change
 from apps.approvals.services import withdraw_unanswered
 from apps.core.actor import Scope
 from apps.core.rows import execute
-from apps.events.services import MOST_FACTS, publish
+from apps.events.services import publish, publish_all
 from apps.tasks.briefs import original_of
 from apps.tasks.errors import NoFilter, TaskStateForbids
 from apps.tasks.events import TaskRemoved
@@ -119,7 +119,7 @@ def kill_mission_tasks(actor: Actor, mission_id: UUID, *, reason: str) -> int:
     ids = list(rows.exclude(status__in=TERMINAL).values_list("pk", flat=True))
     tasks = [task for task in lock_tasks(actor, ids) if task.status not in TERMINAL]
     facts = [fact for task in tasks for fact in stop_task(actor, task, reason)]
-    _publish(actor, facts)
+    publish_all(actor, facts)
     return len(tasks)
 
 
@@ -155,7 +155,7 @@ def remove_tasks(
         and group in {None, task.group}
         and assign_to in {None, task.assign_to}
     ]
-    _publish(actor, _remove(actor, tasks))
+    publish_all(actor, _remove(actor, tasks))
     return len(tasks)
 
 
@@ -165,11 +165,6 @@ def remove_mission_tasks(actor: Actor, mission_id: UUID) -> int:
     ids = list(rows.values_list("pk", flat=True))
     _remove(actor, lock_tasks(actor, ids))
     return len(ids)
-
-
-def _publish(actor: Actor, facts: Sequence[Fact]) -> None:
-    for start in range(0, len(facts), MOST_FACTS):
-        publish(actor, *facts[start : start + MOST_FACTS])
 
 
 def _remove(actor: Actor, tasks: Sequence[Task]) -> list[Fact]:

@@ -13,7 +13,7 @@ from apps.core.actor import Actor, Scope
 from apps.core.clock import now
 from apps.core.errors import DomainError, InvalidInput
 from apps.core.rows import execute
-from apps.events.services import publish
+from apps.events.services import publish, publish_all
 from apps.tasks.errors import ScheduleNotFound
 from apps.tasks.events import (
     ScheduleCompleted,
@@ -240,7 +240,7 @@ def _fire(actor: Actor, schedule_id: UUID) -> bool:
     if not schedule.recurring:
         facts.append(ScheduleCompleted(**_whose(schedule)))
     schedule.save()
-    publish(actor, *facts)
+    publish_all(actor, facts)
     return True
 
 
