@@ -7,7 +7,6 @@ written down*, so that `last_used_at` costs at most one write a minute and none 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from dataclasses import dataclass
@@ -239,15 +238,6 @@ def hmac_key(key_id: str) -> tuple[ApiToken, bytes]:
         raise Unauthenticated from None
     note_use(token.pk, token.last_used_at)
     return token, secret
-
-
-def home_digest(workspace_id: UUID, raw: str) -> bytes:
-    """What is kept of an admin or client key of a formation whose home is that workspace.
-
-    A formation's file names its keys, and two formations may name the same one: each is itself only in
-    its own home.
-    """
-    return hashlib.sha256(workspace_id.bytes + raw.encode()).digest()
 
 
 def sealing_context(workspace_id: UUID | None, token_id: UUID) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -21,7 +20,7 @@ from apps.core.clock import now
 from apps.core.crypto import digest, new_token, seal
 from apps.core.errors import InvalidInput, NotFound, ScopeInsufficient, WorkspaceMismatch
 from apps.core.ids import uuid7
-from apps.workspaces.credentials import KEY_KINDS, home_digest, sealing_context
+from apps.workspaces.credentials import KEY_KINDS, sealing_context
 from apps.workspaces.errors import TokenLimitReached
 from apps.workspaces.events import TokenIssued, TokenRevoked
 from apps.workspaces.models import ApiToken, TokenKind
@@ -44,8 +43,6 @@ _PREFIXES = {
     TokenKind.CLIENT_KEY: "fmc_",
     TokenKind.INSTANCE_KEY: "pmxi_",
 }
-_HOME_KINDS = frozenset({TokenKind.ADMIN_KEY, TokenKind.CLIENT_KEY})
-_KEY_TEXT = re.compile(r"[!-~]{8,256}")
 _KEY_SCOPES = {
     TokenKind.ADMIN_KEY: Scope.ADMIN,
     TokenKind.CLIENT_KEY: Scope.WRITE,
@@ -112,48 +109,6 @@ def issue_key(actor: Actor, *, kind: TokenKind, name: str) -> tuple[ApiToken, st
     name = checked_text("name", name, LONGEST_NAME)
     _check_room(Q(workspace_id=actor.workspace_id, kind__in=KEY_KINDS))
     return _issue(actor, kind, name, _KEY_SCOPES[kind], _Holder(None, actor.workspace_id))
-
-
-@transaction.atomic
-def keep_home_key(actor: Actor, *, kind: TokenKind, name: str, raw: str) -> ApiToken:
-    """An admin or client key whose text is given: by a formation's file, or just made for it.
-
-    One key of `kind` and `name` is live: what was called so before is revoked. A key that was revoked
-    lives again, as a rollback brings its file back. Raises InvalidInput (the text, or a text that is a
-    key of another kind here), TokenLimitReached.
-    """
-    _need_admin(actor)
-    if kind not in _HOME_KINDS or not _KEY_TEXT.fullmatch(raw):
-        raise InvalidInput(f"A {kind.label} has 8 to 256 printable characters.")
-    kept = home_digest(actor.workspace_id, raw)
-    mine = ApiToken.objects.select_for_update(no_key=True).filter(workspace_id=actor.workspace_id)
-    same = mine.filter(digest=kept).first()
-    if same is not None and same.kind != kind:
-        raise InvalidInput("The admin key and the client key must differ.")
-    for old in mine.filter(kind=kind, name=name, revoked_at=None).exclude(digest=kept):
-        _revoke(actor, mine.filter(pk=old.pk), "Another key took its place.")
-    if same is not None:
-        return _live_again(actor, same)
-    _check_room(Q(workspace_id=actor.workspace_id, kind__in=KEY_KINDS))
-    token = ApiToken(
-        kind=kind.value,
-        workspace_id=actor.workspace_id,
-        name=name,
-        scope=_KEY_SCOPES[kind].word,
-        prefix=raw[: min(_SHOWN, len(raw) // 2)],
-        digest=kept,
-    )
-    token.save(force_insert=True)
-    _tell(actor, token)
-    return token
-
-
-def _live_again(actor: Actor, token: ApiToken) -> ApiToken:
-    if token.revoked_at is not None:
-        token.revoked_at = None
-        token.save(update_fields=["revoked_at"])
-        _tell(actor, token)
-    return token
 
 
 @transaction.atomic
