@@ -45,6 +45,38 @@ TYPES: Mapping[Kind, str] = {
 }
 
 
+# Upstream's names of single errors (contract §3); an error of a bundle carries its own.
+NAMES: Mapping[str, str] = {
+    "header_missing": "MissingHeader",
+    "ids_differ": "IDMismatch",
+    "versions_differ": "VersionMismatch",
+    "no_free_port": "PortAllocationError",
+    "archive_refused": "CreateError",
+    "not_healthy": "HealthCheckFailed",
+    "nothing_changed": "NoChange",
+    "update_running": "UpdateInProgress",
+    "update_cancelled": "UpdateCancelled",
+    "no_update_running": "NoUpdateInProgress",
+    "no_previous_version": "NoPreviousVersion",
+    "already_running": "AlreadyRunning",
+    "already_stopped": "AlreadyStopped",
+    "draft_not_found": "DraftNotFound",
+    "draft_exists": "DraftAlreadyExists",
+    "draft_running": "AlreadyRunning",
+    "live_not_found": "LiveNotFound",
+    "draft_file_not_found": "FileNotFound",
+    "draft_path_invalid": "InvalidPath",
+    "draft_mode_invalid": "InvalidMode",
+    "draft_action_invalid": "InvalidAction",
+    "draft_content_invalid": "DecodeError",
+    "draft_body_invalid": "InvalidJSON",
+    "draft_too_large": "WriteError",
+    "deploy_conflict": "DeployConflict",
+}
+# Where a kind's usual status is another one here (contract §3.1).
+STATUS_OF_CODES: Mapping[str, int] = {"no_free_port": 507}
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """The parts of an `Authorization: MUXI-HMAC` header."""
@@ -78,13 +110,27 @@ class MuxiServer(Surface):
     def workspace_id(self, caller: Caller, workspace: str) -> UUID:
         return doors.first_workspace(caller)
 
+    def status_of(self, error: DomainError) -> int:
+        return STATUS_OF_CODES.get(error.code) or super().status_of(error)
+
     def error_body(self, error: DomainError, status: int, seen: Credentials) -> Any:
         return {
             "success": False,
-            "error": TYPES[error.kind],
+            "error": name_of(error),
             "message": error.message,
             "code": status,
         }
+
+
+def name_of(error: DomainError) -> str:
+    """What upstream calls it: the error itself may know, its code, else its kind says."""
+    own = getattr(error, "type_name", None)
+    return str(own) if own else NAMES.get(error.code, TYPES[error.kind])
+
+
+def envelope(data: Any) -> dict[str, Any]:
+    """`data` in the success envelope (contract §3)."""
+    return {"success": True, "data": data}
 
 
 def parse(header: str) -> Signature:
