@@ -6,6 +6,7 @@ from apps.workspaces.services.files import delete_file, make_folder, rename_file
 from apps.workspaces.services.homes import create_home, remove_home
 from apps.workspaces.services.members import add_member, change_member, remove_member
 from apps.workspaces.services.tokens import (
+    adopt_key,
     expire_session_tokens,
     issue_hmac_key,
     issue_key,
@@ -27,6 +28,7 @@ from apps.workspaces.services.workspaces import (
 
 __all__ = [
     "add_member",
+    "adopt_key",
     "change_member",
     "create_home",
     "create_workspace",
