@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
+from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 
@@ -73,9 +75,16 @@ def keep(root: Path, name: str, place: str) -> tuple[str, int]:
 
 
 def discard(*keys: str) -> None:
-    """Forget stored bundles: after the commit that let go of them."""
+    """Forget stored bundles, and what was unpacked of them here: after the commit that let go of them."""
     for key in keys:
         default_storage.delete(key)
+        shutil.rmtree(local_folder(key), ignore_errors=True)
+
+
+def local_folder(key: str) -> Path:
+    """Where this host unpacks a stored bundle whose programs it runs; see `placing`."""
+    name = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return Path(settings.DATA_DIR) / "formations" / name
 
 
 @contextmanager

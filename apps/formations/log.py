@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from apps.core.clock import rfc3339
 from apps.events.selectors import latest_events
-from apps.formations.services.claiming import inside_of
+from apps.formations.claiming import inside_of
 
 if TYPE_CHECKING:
     from apps.core.actor import Actor

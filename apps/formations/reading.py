@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from apps.engine.providers import VENDORS
 from apps.engine.refs import canonical_ref
-from apps.formations.bundles.placeholders import fill_secrets, secret_name
+from apps.formations.bundles import fill_secrets, secret_name, slug_of
+from apps.formations.placing import marked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,29 +89,39 @@ def agent_fields(
 def prompt_of(item: Mapping[str, Any]) -> str:
     """Its system message; without one, who it is."""
     said = str(item.get("system_message") or "").strip()
-    return said or f"You are {item.get('name') or item['id']}. {item.get('description', '')}".strip()
+    return (
+        said or f"You are {item.get('name') or item['id']}. {item.get('description', '')}".strip()
+    )
 
 
-def mcp_fields(item: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
-    """One MCP server of the document as arguments of `add_mcp_server`."""
-    name = server_name(item["id"])
+def mcp_fields(
+    item: Mapping[str, Any], secrets: Mapping[str, str], storage_key: str
+) -> dict[str, Any]:
+    """One MCP server of the document as arguments of `add_mcp_server`.
+
+    `storage_key`: of the bundle's archive, for servers that are programs of it.
+    """
+    name = slug_of(item["id"])
     if item.get("type") == "command":
         command = [str(item["command"]), *map(str, item.get("args") or ())]
         env = {key: str(value) for key, value in (item.get("env") or {}).items()}
         return {
             "name": name,
+            "enabled": bool(item.get("active", True)),
             "transport": "stdio",
-            "command": filled(command, secrets),
+            "command": marked(filled(command, secrets), item.get("files") or (), storage_key),
             "env": filled(env, secrets),
         }
     url = filled(str(item["endpoint"]), secrets)
     headers = _auth_headers(filled(item.get("auth") or {}, secrets))
-    return {"name": name, "transport": "http", "url": url, "headers": headers}
-
-
-def server_name(server_id: str) -> str:
-    """An MCP server's id as our names are: small letters, digits, hyphens."""
-    return server_id.lower().replace("_", "-").strip("-")
+    enabled = bool(item.get("active", True))
+    return {
+        "name": name,
+        "enabled": enabled,
+        "transport": "http",
+        "url": url,
+        "headers": headers,
+    }
 
 
 def runs_programs(document: Document) -> bool:
@@ -135,11 +146,23 @@ def _auth_headers(auth: Mapping[str, Any]) -> dict[str, str]:
 
 def _tools_of(item: Mapping[str, Any], document: Document) -> list[str]:
     """The formation's own servers are every agent's; those that another agent brings are not."""
-    listed = (document["config"].get("mcp") or {}).get("servers") or ()
-    everybodys = [each["id"] if isinstance(each, dict) else str(each) for each in listed]
-    own = [each["id"] if isinstance(each, dict) else str(each) for each in item["mcp_servers"]]
-    servers = dict.fromkeys(server_name(each) for each in (*everybodys, *own))
-    return [*USUAL_TOOLS, *(f"{name}__*" for name in servers)]
+    shared = [server["id"] for server in document["mcp"] if server.get("shared")]
+    servers = dict.fromkeys(slug_of(each) for each in (*shared, *item["mcp_servers"]))
+    allowed = {
+        server["slug"]: (server.get("tools") or {}).get("allow") or ["*"]
+        for server in document["mcp"]
+    }
+    named = [f"{name}__{tool}" for name in servers for tool in allowed.get(name, ["*"])]
+    return [*USUAL_TOOLS, *named]
+
+
+def denied_tools(document: Document) -> set[str]:
+    """Names, or patterns with `*`, of tools that nobody here may use."""
+    return {
+        f"{server['slug']}__{tool}"
+        for server in document["mcp"]
+        for tool in (server.get("tools") or {}).get("deny") or ()
+    }
 
 
 def _llm(document: Document) -> dict[str, Any]:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 MOST_AGENTS = 500  # shown at once; as many as a workspace may have
 MOST_TEAMS = 50
+MOST_FORMATIONS = 1_000  # shown at once; as many as there are ports
 
 
 def list_agents(actor: Actor) -> QuerySet[Agent]:

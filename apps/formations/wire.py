@@ -7,7 +7,6 @@ import platform
 import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from django.conf import settings
 
@@ -16,6 +15,7 @@ from apps.formations.models import FormationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
     from apps.formations.models import Formation, FormationDraft, ServerCall
     from apps.formations.selectors import Ports

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from apps.core.actor import Caller
     from apps.core.errors import DomainError
+
+log = logging.getLogger(__name__)
 
 SCHEME = "MUXI-HMAC"
 TOLERANCE = 300  # seconds of clock skew either way, boundary accepted
@@ -117,9 +120,22 @@ class MuxiServer(Surface):
         return {
             "success": False,
             "error": name_of(error),
-            "message": error.message,
+            "message": words_of(error),
             "code": status,
         }
+
+
+def words_of(error: DomainError) -> str:
+    """One sentence: which field is wrong and why, else the error's own words."""
+    fields = error.details.get("fields")
+    if not isinstance(fields, dict) or error.message != type(error).message:
+        return error.message
+    return " ".join(f"{name}: {' '.join(map(str, words))}" for name, words in fields.items())
+
+
+def log_failure(error: Exception, stage: str) -> None:
+    """What nobody expected, whole: its client is told only that it happened."""
+    log.error("an operation failed while %s", stage, exc_info=error)
 
 
 def name_of(error: DomainError) -> str:

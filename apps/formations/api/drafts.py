@@ -151,7 +151,7 @@ def _refused(error: DomainError, status: int) -> dict[str, Any]:
     return {
         "success": False,
         "error": muxi_server.name_of(error),
-        "message": error.message,
+        "message": muxi_server.words_of(error),
         "code": status,
     }
 

@@ -18,9 +18,8 @@ from apps.core.errors import DomainError, InvalidInput
 from apps.formations import archive, selectors, services, wire
 from apps.formations.api import uploads
 from apps.formations.api.drafts import act, answered, dev_answer
-from apps.formations.api.progress import finished, streamed, wants_events
+from apps.formations.api.progress import finished, holding, streamed, wants_events
 from apps.formations.log import read_log
-from apps.surfaces import muxi_server
 from apps.surfaces.fallback import served_on_loop
 from apps.surfaces.views import MuxiServerView
 
@@ -99,10 +98,9 @@ class FormationsView(RpcView):
         uploads.check_type(seen)
         slug = uploads.formation_header(seen)
         services.check_new(self.actor, slug)
-        steps = services.deploy(
-            self.actor, request.data, slug=slug, version=uploads.version_header(seen)
-        )
-        return self.run(steps, wire.deployed, 201)
+        bundle, version = request.data, uploads.version_header(seen)
+        steps = services.deploy(self.actor, bundle, slug=slug, version=version)
+        return self.run(holding(bundle, steps), wire.deployed, 201)
 
 
 class FormationView(RpcView):
@@ -118,9 +116,9 @@ class FormationView(RpcView):
         seen = self.admission.credentials
         uploads.check_type(seen)
         services.check_update(self.actor, formation_id)
-        version = uploads.version_header(seen)
-        steps = services.update(self.actor, request.data, slug=formation_id, version=version)
-        return self.run(steps, wire.updated)
+        bundle, version = request.data, uploads.version_header(seen)
+        steps = services.update(self.actor, bundle, slug=formation_id, version=version)
+        return self.run(holding(bundle, steps), wire.updated)
 
     def delete(self, request: Request, formation_id: str) -> Response:
         services.delete_formation(self.actor, formation_id)
@@ -136,7 +134,7 @@ class DeployView(RpcView):
         services.check_new(self.actor, formation_id)
         bundle, version = uploads.bundle_in(request.data)
         steps = services.deploy(self.actor, bundle, slug=formation_id, version=version)
-        return self.run(steps, wire.deployed, 201)
+        return self.run(holding(bundle, steps), wire.deployed, 201)
 
 
 class UpdateView(RpcView):
@@ -148,7 +146,7 @@ class UpdateView(RpcView):
         services.check_update(self.actor, formation_id)
         bundle, version = uploads.bundle_in(request.data)
         steps = services.update(self.actor, bundle, slug=formation_id, version=version)
-        return self.run(steps, wire.updated)
+        return self.run(holding(bundle, steps), wire.updated)
 
 
 class StartView(RpcView):

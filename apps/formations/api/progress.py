@@ -7,9 +7,10 @@ refused plainly, whatever was asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from django.http import StreamingHttpResponse
+# Ends within seconds, and the bridge takes a thread a step: none waits between two of them.
+from django.http import StreamingHttpResponse  # noqa: TID251
 
 from apps.events import sse
 from apps.formations import wire
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 def wants_events(seen: Credentials) -> bool:
     accepted = seen.headers.get("accept", "")
     return "text/event-stream" in accepted or seen.path.endswith("/stream")
+
+
+def holding(file: IO[bytes], steps: Steps) -> Steps:
+    """`steps`, with the file they read closed at their end."""
+    with file:
+        outcome = yield from steps
+    return outcome
 
 
 def finished(steps: Steps) -> Outcome:
@@ -70,7 +78,7 @@ def _error_told(error: Exception, stage: Stage) -> dict[str, Any]:
     details = {name: value for name, value in known.details.items() if value and name != "type"}
     told = {
         "error": muxi_server.name_of(known),
-        "message": known.message,
+        "message": muxi_server.words_of(known),
         "stage": stage.stage,
     }
     return told | ({"details": details} if details else {})

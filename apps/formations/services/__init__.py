@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apps.formations.claiming import Outcome, Stage
 from apps.formations.locks import lock_agents
 from apps.formations.means import (
     accept_mcp_tools,
@@ -18,7 +19,6 @@ from apps.formations.services.agents import (
     update_agent,
 )
 from apps.formations.services.calls import forget_old_calls, note_call
-from apps.formations.services.claiming import Outcome, Stage
 from apps.formations.services.deploying import check_new, deploy
 from apps.formations.services.dev import run_draft, run_folder, stop_draft
 from apps.formations.services.drafts import (

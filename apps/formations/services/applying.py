@@ -9,18 +9,29 @@ from __future__ import annotations
 import secrets as random
 import string
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apps.formations import reading
 from apps.formations.errors import AgentNotFound, StdioForOperators
 from apps.formations.locks import lock_agents
-from apps.formations.means import add_mcp_server, remove_mcp_server, update_mcp_server
+from apps.formations.means import (
+    add_mcp_server,
+    remove_mcp_server,
+    set_tool,
+    update_mcp_server,
+)
 from apps.formations.models import Agent, McpServer
 from apps.formations.selectors import find_agent
 from apps.formations.services.agents import create_agent, delete_agent, update_agent
 from apps.workspaces.models import Secret, TokenKind
 from apps.workspaces.selectors import list_keys, may_run_programs
-from apps.workspaces.services import adopt_key, put_secret, remove_secret, revoke_key, update_settings
+from apps.workspaces.services import (
+    adopt_key,
+    put_secret,
+    remove_secret,
+    revoke_key,
+    update_settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,9 +57,11 @@ def apply_document(
     document: Document,
     secrets: Mapping[str, str],
     *,
+    storage_key: str,
     before: Document | None = None,
 ) -> Applied:
-    """Make the home of `inside` what `document` says. `before`: what was applied last.
+    """Make the home of `inside` what `document` says. `before`: what was applied last; `storage_key`:
+    where the bundle's archive lies.
 
     Its caller is in a transaction, and has saved the formation with its home. Raises InvalidInput,
     StdioForOperators, TooMany, TokenLimitReached.
@@ -57,7 +70,9 @@ def apply_document(
     old = before or NOTHING
     _lock_home(inside)
     _apply_secrets(inside, document, secrets, old)
-    _apply_servers(inside, document, secrets, old)
+    wanted = [reading.mcp_fields(item, secrets, storage_key) for item in document["mcp"]]
+    _apply_servers(inside, {fields["name"]: fields for fields in wanted}, old)
+    _apply_denials(inside, document, old)
     _apply_agents(inside, document, secrets, old)
     update_settings(inside, {"default_model": reading.default_model(document, secrets) or None})
     return _apply_keys(inside, document, secrets)
@@ -86,36 +101,34 @@ def _apply_secrets(
     inside: Actor, document: Document, secrets: Mapping[str, str], old: Document
 ) -> None:
     wanted = reading.vault_of(document, secrets)
-    known = set(
-        Secret.objects.in_workspace(inside.workspace_id).values_list("name", flat=True)
-    )
+    known = set(Secret.objects.in_workspace(inside.workspace_id).values_list("name", flat=True))
     for name in sorted(set(old.get("secret_names", ())) & known - wanted.keys()):
         remove_secret(inside, name)
     for name, value in wanted.items():
         put_secret(inside, name, value)
 
 
-def _apply_servers(
-    inside: Actor, document: Document, secrets: Mapping[str, str], old: Document
-) -> None:
+def _apply_servers(inside: Actor, wanted: Mapping[str, dict[str, Any]], old: Document) -> None:
     rows = McpServer.objects.in_workspace(inside.workspace_id)
     known = {row.name: row for row in rows.order_by("name")}
-    wanted = {}
-    for item in document["mcp"]:
-        fields = reading.mcp_fields(item, secrets)
-        wanted[fields["name"]] = fields
-    was = {reading.server_name(item["id"]) for item in old["mcp"]}
-    for name, row in known.items():
+    was = {item["slug"] for item in old["mcp"]}
+    for name, row in list(known.items()):
         other_kind = name in wanted and wanted[name]["transport"] != row.transport
         if other_kind or (name in was and name not in wanted):
             remove_mcp_server(inside, row.pk)
+            del known[name]
     for name, fields in wanted.items():
-        row = known.get(name)
-        if row is None or row.transport != fields["transport"]:
-            add_mcp_server(inside, **fields)
-        else:
+        if name in known:
             changes = {key: fields[key] for key in fields if key not in {"name", "transport"}}
-            update_mcp_server(inside, row.pk, **changes)
+            update_mcp_server(inside, known[name].pk, **changes)
+        else:
+            add_mcp_server(inside, **fields)
+
+
+def _apply_denials(inside: Actor, document: Document, old: Document) -> None:
+    denied, were = reading.denied_tools(document), reading.denied_tools(old)
+    for tool in sorted(denied ^ were):
+        set_tool(inside, tool, enabled=tool not in denied)
 
 
 def _apply_agents(
@@ -158,7 +171,7 @@ def _apply_keys(inside: Actor, document: Document, secrets: Mapping[str, str]) -
         if name not in given and live:
             continue
         if name not in given:
-            made[name] = given[name] = new_key(name)
+            made[name] = given[name] = _new_key(name)
         kept = adopt_key(inside, kind=kind, name=KEY_NAMES[name], raw=given[name])
         for row in live:
             if row.pk != kept.pk:
@@ -166,7 +179,7 @@ def _apply_keys(inside: Actor, document: Document, secrets: Mapping[str, str]) -
     return Applied(made)
 
 
-def new_key(name: str) -> str:
+def _new_key(name: str) -> str:
     """A fresh key as upstream makes them (contract/muxi.md C19): 24 letters and digits."""
     said = "".join(random.choice(_ALPHABET) for _ in range(24))
     return f"sk_muxi_{name.removesuffix('_key')}_{said}"

@@ -15,12 +15,8 @@ from django.db import IntegrityError, transaction
 from apps.core.clock import now
 from apps.core.errors import DomainError
 from apps.formations import archive
-from apps.formations.bundles.names import checked_id
-from apps.formations.errors import FormationExists
-from apps.formations.events import FormationDeployed
-from apps.formations.models import Formation, FormationStatus, PortPurpose
-from apps.formations.services.applying import apply_document, check_may_apply
-from apps.formations.services.claiming import (
+from apps.formations.bundles import checked_id
+from apps.formations.claiming import (
     LONGEST_NAME,
     Outcome,
     Stage,
@@ -31,7 +27,11 @@ from apps.formations.services.claiming import (
     shown_version,
     tell,
 )
-from apps.formations.services.health import wait_until_healthy
+from apps.formations.errors import FormationExists
+from apps.formations.events import FormationDeployed
+from apps.formations.health import wait_until_healthy
+from apps.formations.models import Formation, FormationStatus, PortPurpose
+from apps.formations.services.applying import apply_document, check_may_apply
 from apps.formations.services.ports import claim_port
 from apps.formations.services.running import delete_formation
 from apps.formations.services.versions import (
@@ -45,7 +45,7 @@ from apps.workspaces.services import create_home
 
 if TYPE_CHECKING:
     from apps.core.actor import Actor
-    from apps.formations.services.claiming import Steps
+    from apps.formations.claiming import Steps
 
 
 def check_new(actor: Actor, slug: str) -> None:
@@ -93,10 +93,15 @@ def _register(actor: Actor, prepared: Prepared) -> Outcome:
         raise FormationExists from None
     port = claim_port(actor, formation, PortPurpose.LIVE)
     version = add_version(actor, formation, prepared)
-    applied = apply_document(inside_of(actor, formation), version.document, bundle.secrets)
+    applied = apply_document(
+        inside_of(actor, formation),
+        version.document,
+        bundle.secrets,
+        storage_key=version.storage_key,
+    )
     moment = now()
     running = {"status": FormationStatus.RUNNING, "started_at": moment, "deployed_at": moment}
-    change(actor, formation, current=version, deployments=1, **running)
+    change(formation, current=version, deployments=1, **running)
     fact = FormationDeployed(
         formation_id=formation.pk,
         formation=formation.slug,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,15 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from apps.accounts.audit import record_change
+from apps.core.ids import uuid7
 from apps.events.services import publish
-from apps.formations import bundles
+from apps.formations import archive, bundles, reading
+from apps.formations.claiming import forget_after_commit, need_deployer
 from apps.formations.errors import DraftNotFound, DraftPathInvalid, DraftRunning
 from apps.formations.events import DraftChanged
 from apps.formations.models import DraftFile, FormationDraft
 from apps.formations.selectors import find_draft
-from apps.formations.services.applying import Applied, apply_document
-from apps.formations.services.claiming import forget_after_commit, need_deployer
+from apps.formations.services.applying import Applied, apply_document, check_may_apply
 from apps.formations.services.drafts import written_draft
 from apps.formations.services.ports import free_port
 from apps.workspaces.services import create_home, remove_home
@@ -34,7 +36,7 @@ def run_draft(actor: Actor, slug: str) -> tuple[FormationDraft, Applied]:
     need_deployer(actor)
     draft = find_draft(actor, slug)
     with written_draft(actor, draft) as root:
-        return _run(actor, bundles.read(root))
+        return _carry(actor, root)
 
 
 def run_folder(actor: Actor, path: str) -> tuple[FormationDraft, Applied]:
@@ -42,7 +44,22 @@ def run_folder(actor: Actor, path: str) -> tuple[FormationDraft, Applied]:
     and DraftPathInvalid.
     """
     need_deployer(actor)
-    return _run(actor, bundles.read(_allowed(path)))
+    return _carry(actor, _allowed(path))
+
+
+def _carry(actor: Actor, root: Path) -> tuple[FormationDraft, Applied]:
+    """Read the folder; its archive is kept only where programs of it will run."""
+    bundle = bundles.read(root)
+    if not reading.runs_programs(bundle.document):
+        return _run(actor, bundle, "")
+    check_may_apply(actor, bundle.document)
+    place = f"formations/{actor.workspace_id}/{bundle.id}/draft-{uuid7()}.tar.gz"
+    key, _ = archive.keep(root, bundle.id, place)
+    try:
+        return _run(actor, bundle, key)
+    except BaseException:
+        archive.discard(key)
+        raise
 
 
 @transaction.atomic
@@ -52,12 +69,14 @@ def stop_draft(actor: Actor, slug: str) -> FormationDraft:
     draft = _locked(actor, slug)
     if draft is None or draft.home_id is None:
         raise DraftNotFound("No draft of this formation is running.")
-    home_id = draft.home_id
+    home_id, key = draft.home_id, (draft.document or {}).get("storage_key")
     draft.home, draft.port, draft.document = None, None, None
     draft.generation += 1
     draft.save()
     remove_home(actor, home_id)
     _tell(actor, draft, "stop")
+    if key:
+        transaction.on_commit(partial(archive.discard, key), robust=True)
     files = DraftFile.objects.in_workspace(actor.workspace_id).filter(draft=draft)
     if not files.exists():  # it ran from a folder: nothing is left to edit
         FormationDraft.objects.in_workspace(actor.workspace_id).filter(pk=draft.pk).delete()
@@ -65,16 +84,17 @@ def stop_draft(actor: Actor, slug: str) -> FormationDraft:
 
 
 @transaction.atomic
-def _run(actor: Actor, bundle: Bundle) -> tuple[FormationDraft, Applied]:
+def _run(actor: Actor, bundle: Bundle, storage_key: str) -> tuple[FormationDraft, Applied]:
     draft = _locked(actor, bundle.id) or _made(actor, bundle.id)
     if draft.home_id is not None:
         raise DraftRunning
     home = create_home(actor, name=f"{bundle.name} (draft)", slug=f"draft-{bundle.id}")
-    draft.home, draft.port, draft.document = home, free_port(actor), bundle.document
+    draft.home, draft.port = home, free_port(actor)
+    draft.document = {**bundle.document, "storage_key": storage_key}
     draft.generation += 1
     draft.save()
     inside = replace(actor, workspace_id=home.pk, role=None)
-    applied = apply_document(inside, bundle.document, bundle.secrets)
+    applied = apply_document(inside, bundle.document, bundle.secrets, storage_key=storage_key)
     _tell(actor, draft, "run")
     return draft, applied
 

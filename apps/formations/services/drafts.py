@@ -16,8 +16,8 @@ from apps.accounts.audit import record_change
 from apps.core.paths import PathRefused, mkdirs_inside, open_inside, parts_of
 from apps.events.services import publish
 from apps.formations import archive
-from apps.formations.bundles.names import checked_id
-from apps.formations.bundles.vault import KEY, seal_secrets
+from apps.formations.bundles import checked_id, seal_secrets
+from apps.formations.claiming import need_deployer
 from apps.formations.errors import (
     DeployConflict,
     DraftExists,
@@ -31,7 +31,6 @@ from apps.formations.errors import (
 from apps.formations.events import DraftChanged
 from apps.formations.models import DraftFile, Formation, FormationDraft, FormationVersion
 from apps.formations.selectors import find_draft
-from apps.formations.services.claiming import need_deployer
 from apps.formations.services.deploying import deploy
 from apps.formations.services.updating import update
 from apps.formations.services.versions import secrets_of
@@ -42,8 +41,9 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from apps.core.actor import Actor
-    from apps.formations.services.claiming import Steps
+    from apps.formations.claiming import Steps
 
+KEY = archive.KEY_FILE
 MOST_FILES = 1_000
 MOST_BYTES = 32 * 1024 * 1024  # of all files together
 LARGEST_FILE = 4 * 1024 * 1024
@@ -71,9 +71,7 @@ def init_draft(actor: Actor, slug: str, *, clone: bool) -> FormationDraft:
 
 
 @transaction.atomic
-def _make(
-    actor: Actor, slug: str, files: Mapping[str, bytes], base_version: str
-) -> FormationDraft:
+def _make(actor: Actor, slug: str, files: Mapping[str, bytes], base_version: str) -> FormationDraft:
     draft = FormationDraft(workspace_id=actor.workspace_id, slug=slug, base_version=base_version)
     try:
         with transaction.atomic():
@@ -82,7 +80,7 @@ def _make(
         raise DraftExists from None
     if len(files) > MOST_FILES or sum(map(len, files.values())) > MOST_BYTES:
         raise DraftTooLarge
-    DraftFile.unscoped.bulk_create(
+    DraftFile.objects.in_workspace(actor.workspace_id).bulk_create(
         DraftFile(workspace_id=actor.workspace_id, draft=draft, path=path, content=content)
         for path, content in files.items()
     )
@@ -162,7 +160,10 @@ def deploy_draft(actor: Actor, slug: str) -> Steps:
 @contextmanager
 def packed_draft(actor: Actor, draft: FormationDraft) -> Iterator[IO[bytes]]:
     """The draft as an archive."""
-    with written_draft(actor, draft) as root, archive.packed(root, draft.slug, with_key=True) as made:
+    with (
+        written_draft(actor, draft) as root,
+        archive.packed(root, draft.slug, with_key=True) as made,
+    ):
         yield made
 
 
@@ -227,5 +228,7 @@ def _locked(actor: Actor, slug: str) -> FormationDraft:
 
 
 def _tell(actor: Actor, draft: FormationDraft, action: str, path: str = "") -> None:
-    record_change(actor, f"formation_draft.{action}", "formation_draft", draft.pk, after={"path": path})
+    record_change(
+        actor, f"formation_draft.{action}", "formation_draft", draft.pk, after={"path": path}
+    )
     publish(actor, DraftChanged(formation=draft.slug, action=action, path=path))

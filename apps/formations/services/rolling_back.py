@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from apps.core.clock import now
-from apps.formations.errors import NoPreviousVersion
-from apps.formations.events import FormationRolledBack
-from apps.formations.models import FormationStatus
-from apps.formations.services.applying import apply_document
-from apps.formations.services.claiming import (
+from apps.formations.claiming import (
     Outcome,
     Stage,
     change,
@@ -26,13 +22,17 @@ from apps.formations.services.claiming import (
     shown_version,
     tell,
 )
-from apps.formations.services.health import wait_until_healthy
+from apps.formations.errors import NoPreviousVersion
+from apps.formations.events import FormationRolledBack
+from apps.formations.health import wait_until_healthy
+from apps.formations.models import FormationStatus
+from apps.formations.services.applying import apply_document
 from apps.formations.services.versions import secrets_of
 
 if TYPE_CHECKING:
     from apps.core.actor import Actor
+    from apps.formations.claiming import Steps
     from apps.formations.models import Formation, FormationVersion
-    from apps.formations.services.claiming import Steps
 
 
 def roll_back(actor: Actor, slug: str) -> Steps:
@@ -61,11 +61,15 @@ def _swap_back(actor: Actor, slug: str) -> Outcome:
     back, was = _previous_of(formation), formation.current
     assert was is not None
     inside = inside_of(actor, formation)
-    secrets = secrets_of(actor, back)
-    applied = apply_document(inside, back.document, secrets, before=was.document)
+    applied = apply_document(
+        inside,
+        back.document,
+        secrets_of(actor, back),
+        storage_key=back.storage_key,
+        before=was.document,
+    )
     moment = now()
     change(
-        actor,
         formation,
         current=back,
         previous=was,

@@ -9,15 +9,7 @@ from django.db import transaction
 
 from apps.core.clock import now
 from apps.formations import archive
-from apps.formations.errors import AlreadyRunning, AlreadyStopped
-from apps.formations.events import (
-    FormationDeleted,
-    FormationRestarted,
-    FormationStarted,
-    FormationStopped,
-)
-from apps.formations.models import Formation, FormationStatus, FormationVersion
-from apps.formations.services.claiming import (
+from apps.formations.claiming import (
     Outcome,
     Stage,
     change,
@@ -28,12 +20,20 @@ from apps.formations.services.claiming import (
     outcome_of,
     tell,
 )
-from apps.formations.services.health import wait_until_healthy
+from apps.formations.errors import AlreadyRunning, AlreadyStopped
+from apps.formations.events import (
+    FormationDeleted,
+    FormationRestarted,
+    FormationStarted,
+    FormationStopped,
+)
+from apps.formations.health import wait_until_healthy
+from apps.formations.models import Formation, FormationStatus, FormationVersion
 from apps.workspaces.services import remove_home
 
 if TYPE_CHECKING:
     from apps.core.actor import Actor
-    from apps.formations.services.claiming import Steps
+    from apps.formations.claiming import Steps
 
 UP = frozenset({FormationStatus.RUNNING, FormationStatus.STARTING, FormationStatus.RESTARTING})
 
@@ -75,7 +75,7 @@ def stop(actor: Actor, slug: str) -> Formation:
     if formation.status == FormationStatus.STOPPED:
         raise AlreadyStopped
     before = {"status": formation.status}
-    change(actor, formation, status=FormationStatus.STOPPED, started_at=None, error="")
+    change(formation, status=FormationStatus.STOPPED, started_at=None, error="")
     fact = FormationStopped(formation_id=formation.pk, formation=slug)
     tell(actor, formation, fact, before=before, after={"status": formation.status})
     return formation
@@ -108,7 +108,7 @@ def _started(actor: Actor, slug: str) -> Outcome:
     formation = lock_formation(actor, slug)
     _refuse_running(formation)
     before = {"status": formation.status}
-    change(actor, formation, status=FormationStatus.RUNNING, started_at=now(), error="")
+    change(formation, status=FormationStatus.RUNNING, started_at=now(), error="")
     fact = FormationStarted(formation_id=formation.pk, formation=slug)
     tell(actor, formation, fact, before=before, after={"status": formation.status})
     return _as_it_is(actor, formation)
@@ -119,7 +119,7 @@ def _restarted(actor: Actor, slug: str) -> Outcome:
     formation = lock_formation(actor, slug)
     restarts = formation.restarts + 1
     running = {"status": FormationStatus.RUNNING, "started_at": now(), "error": ""}
-    change(actor, formation, restarts=restarts, **running)
+    change(formation, restarts=restarts, **running)
     fact = FormationRestarted(formation_id=formation.pk, formation=slug, restarts=restarts)
     tell(actor, formation, fact, after={"restarts": restarts})
     return _as_it_is(actor, formation)

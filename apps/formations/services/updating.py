@@ -15,21 +15,7 @@ from django.db import transaction
 from apps.core.clock import now
 from apps.core.errors import DomainError
 from apps.formations import archive
-from apps.formations.errors import NothingChanged, NoUpdateRunning, UpdateCancelled
-from apps.formations.events import (
-    FormationUpdateCancelled,
-    FormationUpdated,
-    FormationUpdateFailed,
-)
-from apps.formations.models import (
-    Formation,
-    FormationPort,
-    FormationStatus,
-    FormationVersion,
-    PortPurpose,
-)
-from apps.formations.services.applying import apply_document, check_may_apply
-from apps.formations.services.claiming import (
+from apps.formations.claiming import (
     Outcome,
     Stage,
     change,
@@ -44,7 +30,21 @@ from apps.formations.services.claiming import (
     shown_version,
     tell,
 )
-from apps.formations.services.health import wait_until_healthy
+from apps.formations.errors import NothingChanged, NoUpdateRunning, UpdateCancelled
+from apps.formations.events import (
+    FormationUpdateCancelled,
+    FormationUpdated,
+    FormationUpdateFailed,
+)
+from apps.formations.health import wait_until_healthy
+from apps.formations.models import (
+    Formation,
+    FormationPort,
+    FormationStatus,
+    FormationVersion,
+    PortPurpose,
+)
+from apps.formations.services.applying import apply_document, check_may_apply
 from apps.formations.services.ports import claim_port, release_port
 from apps.formations.services.versions import (
     Prepared,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from apps.core.actor import Actor
-    from apps.formations.services.claiming import Steps
+    from apps.formations.claiming import Steps
 
 
 def check_update(actor: Actor, slug: str) -> None:
@@ -140,12 +140,12 @@ def _switch(actor: Actor, slug: str, staged: FormationVersion) -> Outcome:
         inside_of(actor, formation),
         staged.document,
         secrets_of(actor, staged),
+        storage_key=staged.storage_key,
         before=was.document,
     )
     release_port(actor, formation, PortPurpose.STAGING)
     moment = now()
     change(
-        actor,
         formation,
         current=staged,
         previous=was,
@@ -177,9 +177,7 @@ def _unstage(actor: Actor, slug: str, version_id: UUID, error: BaseException) ->
         raise UpdateCancelled
     _drop_staged(actor, formation)
     words = error.message if isinstance(error, DomainError) else "The update was interrupted."
-    fact = FormationUpdateFailed(
-        formation_id=formation.pk, formation=slug, error=words[:500]
-    )
+    fact = FormationUpdateFailed(formation_id=formation.pk, formation=slug, error=words[:500])
     tell(actor, formation, fact, reason=words)
 
 

@@ -95,8 +95,6 @@ def spare_versions(actor: Actor, formation: Formation) -> list[str]:
     return keys
 
 
-
-
 def _sealed(workspace_id: UUID, version_id: UUID, secrets: dict[str, str]) -> str:
     plain = json.dumps(secrets).encode()
     return base64.b64encode(seal(plain, context=_context(workspace_id, version_id))).decode()

@@ -40,7 +40,7 @@ def create_home(actor: Actor, *, name: str, slug: str) -> Workspace:
     )
     _save_under_a_free_slug(home)
     seats = Member.objects.in_workspace(actor.workspace_id).values_list("user_id", "role")
-    Member.objects.bulk_create(
+    Member.objects.in_workspace(home.pk).bulk_create(
         [Member(workspace=home, user_id=user_id, role=role) for user_id, role in seats]
     )
     inside = replace(actor, workspace_id=home.pk)

@@ -80,7 +80,7 @@ def inside_of(actor: Actor, formation: Formation) -> Actor:
     return replace(actor, workspace_id=formation.home_id, role=None)
 
 
-def change(actor: Actor, formation: Formation, **fields: Any) -> None:
+def change(formation: Formation, **fields: Any) -> None:
     """Write `fields`; every gateway notices. The caller holds the row."""
     for name, value in fields.items():
         setattr(formation, name, value)
@@ -146,4 +146,3 @@ def outcome_of(
         previous_number=was.number if was else 0,
         previous_version=was.version if was else "",
     )
-
