@@ -30,7 +30,9 @@ def is_failure(row: EventRow) -> bool:
 
 def line_of(row: EventRow) -> str:
     """`2026-05-21T10:00:00.123Z run.finished {"status":"completed"}`."""
-    shown = json.dumps(row.payload, ensure_ascii=False, separators=(",", ":"), default=str)
+    shown = json.dumps(
+        row.payload, ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str
+    )
     return f"{rfc3339(row.created_at)} {row.name} {shown}"[:LONGEST_LINE]
 
 

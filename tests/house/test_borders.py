@@ -20,6 +20,7 @@ ALSO_OPEN = {
     "accounts.operating": "the frame of the operator's commands",
     "workspaces.operating": "the same, for commands inside one workspace",
     "workspaces.credentials": "from a credential to an actor: what every surface proves with",
+    "workspaces.vault": "secrets in the clear, for whoever uses them: providers' keys",
     "workspaces.preferences": "the typed reading of a workspace's settings",
     "workspaces.asking": "a tool that acts as the person who asked",
     "surfaces.kit": "the kit: for everybody who answers a client",

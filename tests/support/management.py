@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -95,8 +96,12 @@ def bundle(
 
 
 def packed(files: Mapping[str, str | bytes], root: str) -> bytes:
+    """The same files give the same bytes."""
     made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+    with (
+        gzip.GzipFile(fileobj=made, mode="wb", mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as tar,
+    ):
         for path, content in files.items():
             data = content if isinstance(content, bytes) else content.encode()
             info = tarfile.TarInfo(f"{root}/{path}")
@@ -121,3 +126,15 @@ def events(response: Any) -> list[tuple[str, dict[str, Any]]]:
         (lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: ")))
         for lines in blocks
     ]
+
+
+def prepared(actor: Actor, archive: bytes, slug: str = "my-team") -> Any:
+    """A bundle that was read and stored, for `services.updating.stage`."""
+    from apps.formations import archive as files
+    from apps.formations.services.versions import prepare, read_bundle
+
+    given = io.BytesIO(archive)
+    bundle_hash = files.hash_of(given)
+    with files.unpacked(given) as root:
+        read = read_bundle(actor, root, slug=slug)
+        return prepare(actor, root, bundle_hash=bundle_hash, bundle=read)
