@@ -152,8 +152,8 @@ def test_the_log_tells_what_happened_and_what_failed(team):
     gold(team("GET", f"{ONE}/logs?lines=1"), "logs")
     gold(team("GET", f"{ONE}/logs?limit=1&stream=all"), "logs")
     gold(team("GET", f"{ONE}/logs?lines=none"), "error_lines")
-    broken = bundle(version="1.1.0", more="\nserver:\n  api_keys: {admin_key: short}\n")
-    assert team("PUT", ONE, broken).status_code == 400
+    twins = "\nserver:\n  api_keys: {admin_key: the-same-key, client_key: the-same-key}\n"
+    assert team("PUT", ONE, bundle(version="1.1.0", more=twins)).status_code == 400
     gold(team("GET", f"{ONE}/logs?stream=stderr"), "logs_stderr")
 
 
