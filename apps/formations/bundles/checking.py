@@ -39,10 +39,16 @@ _WORDS: dict[str, Callable[[Any], str]] = {
 
 def fits(name: str, document: Document, report: Report) -> bool:
     """Whether `document` fits the schema of that name; what does not goes into the report."""
-    found = list(_problems(name, document.value))
-    for at, words in found:
+    return not broken_parts(name, document, report)
+
+
+def broken_parts(name: str, document: Document, report: Report) -> set[str | int]:
+    """As `fits`: the outermost parts with something wrong in them, an empty name for the whole."""
+    broken: set[str | int] = set()
+    for at, words in _problems(name, document.value):
         report.wrong(document, at, words)
-    return not found
+        broken.add(at[0] if at else "")
+    return broken
 
 
 def _problems(name: str, value: Any) -> Iterator[tuple[At, str]]:

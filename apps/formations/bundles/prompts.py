@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from apps.formations.bundles.report import Report
     from apps.formations.bundles.source import Source
 
-_FRONT = re.compile(r"---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+# Texts come from strangers: no pattern may try a place twice.
+_FRONT = re.compile(r"---[ \t]*\r?\n((?:.*?\n)??)---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_STEP = re.compile(r"^ {0,3}(\d{1,4})[.)][ \t]+(.*\S)", re.MULTILINE)
-_TITLE = re.compile(r"^#[ \t]+(.*\S)", re.MULTILINE)
+_STEP = re.compile(r"^ {0,3}(\d{1,4})[.)][ \t]+(\S.*)", re.MULTILINE)
+_TITLE = re.compile(r"^#[ \t]+(\S.*)", re.MULTILINE)
 _DIRECTIVE = re.compile(r"\[(agent|mcp|file):([^\]\n]{1,300})\]")
 
 
@@ -85,7 +86,7 @@ def _sop(stem: str, meta: dict[str, Any], content: str) -> dict[str, Any]:
     name = meta.get("name") or stem
     return {
         "name": name,
-        "title": title[1] if title else name,
+        "title": title[1].strip() if title else name,
         "type": "sop",
         "description": meta.get("description") or "",
         "mode": meta.get("mode") or "template",
@@ -93,7 +94,7 @@ def _sop(stem: str, meta: dict[str, Any], content: str) -> dict[str, Any]:
         "bypass_approval": meta.get("bypass_approval", True),
         "synthesis": meta.get("synthesis", True),
         "content": content,
-        "steps": [_step(int(step[1]), step[2]) for step in _STEP.finditer(content)],
+        "steps": [_step(int(step[1]), step[2].strip()) for step in _STEP.finditer(content)],
         "agents_used": _named(content, "agent"),
         "references": _named(content, "file"),
     }

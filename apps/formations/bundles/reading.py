@@ -21,11 +21,10 @@ from apps.formations.bundles.model_refs import aliases_of, refuse_strange_models
 from apps.formations.bundles.names import checked_id
 from apps.formations.bundles.report import Report
 from apps.formations.bundles.source import Source
+from apps.formations.bundles.yamlfile import Document
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from apps.formations.bundles.yamlfile import Document
 
 USUAL_VERSION = "1.0.0"
 _KINDS = (members.AGENT, members.SERVER, members.SERVICE)
@@ -54,10 +53,10 @@ def read(root: Path) -> Bundle:
     report = Report()
     source = Source.of(root)
     formation = _formation(source)
-    if not checking.fits("FORMATION", formation, report):
-        report.raise_if_wrong()
+    formation = _without_broken_parts(formation, report)
     with report.noting():
-        checked_id(formation.value["id"], file=formation.file, line=formation.line(("id",)))
+        if "id" in formation.value:
+            checked_id(formation.value["id"], file=formation.file, line=formation.line(("id",)))
     document, documents = _document(source, formation, report)
     secrets: dict[str, str] = {}
     with report.noting():
@@ -82,6 +81,15 @@ def _formation(source: Source) -> Document:
         words = "There is no formation.afs, formation.yaml or formation.yml in the bundle."
         raise BundleError("ParseError", words)
     return yamlfile.parse(source.text(path), path)
+
+
+def _without_broken_parts(formation: Document, report: Report) -> Document:
+    """What can be read on with: a wrong number in one block hides nothing that is wrong in another."""
+    broken = checking.broken_parts("FORMATION", formation, report)
+    if not isinstance(formation.value, dict):
+        report.raise_if_wrong()
+    whole = {name: part for name, part in formation.value.items() if name not in broken}
+    return Document(formation.file, whole, formation.lines)
 
 
 def _document(

@@ -46,4 +46,10 @@ class Report:
 
     def raise_if_wrong(self) -> None:
         if self.errors:
-            raise BundleError.of(tuple(self.errors))
+            raise BundleError.of(tuple(sorted(self.errors, key=_as_read)))
+
+
+def _as_read(problem: Problem) -> tuple[bool, bool, str, int]:
+    """The formation's file first, line by line; secrets last, since they matter when the rest is right."""
+    is_secret = problem.type_name == "SecretsError"
+    return is_secret, not problem.file.startswith("formation."), problem.file, problem.line

@@ -12,10 +12,11 @@ from typing import Any
 Schema = dict[str, Any]
 
 CAPABILITIES = ("text", "vision", "audio", "video", "documents", "embedding", "streaming")
-AGENT_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-SERVER_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
-_ADDRESS = r"^(https?://[^\s]+|\s*\$\{\{.*\}\}.*)$"
-_NAMED = r"^[^\n]*\S[^\n]*$"
+AGENT_ID = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z"
+SERVER_ID = r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,39}\Z"
+# The patterns run over texts of up to a mebibyte from strangers: none may try a place twice.
+_ADDRESS = r"\A(https?://\S+\Z|\$\{\{)"
+_NAMED = r"\A(?=[^\n]*\Z)\s*\S"
 
 
 def _text(longest: int = 200_000, **more: Any) -> Schema:
@@ -208,7 +209,7 @@ _MEMORY = _map(
                 {
                     "connection_string": _text(
                         2_000,
-                        pattern=r"^(sqlite://|postgres(ql)?(\+\w+)?://|\s*\$\{\{)",
+                        pattern=r"\A(sqlite://|postgres(ql)?(\+\w+)?://|\$\{\{)",
                         words="must begin with sqlite:// or postgres://",
                     ),
                     "multi_user": _SWITCH,
@@ -271,7 +272,7 @@ _SCHEDULER = _map(
     }
 )
 _RUNTIME = {
-    "anyOf": [{"type": "string", "pattern": r"^(latest|\d+(\.\d+){0,2})(-?(cpu|gpu|cuda))?$"}],
+    "anyOf": [{"type": "string", "pattern": r"\A(latest|\d+(\.\d+){0,2})(-?(cpu|gpu|cuda))?\Z"}],
     "words": 'must be "latest" or a version such as "1.2", in quotes',
 }
 
@@ -281,9 +282,7 @@ FORMATION = _map(
         "id": _text(words="must be text"),
         "description": _text(4_000, pattern=r"\S", words="must be text"),
         "name": _line(200),
-        "version": _text(
-            100, pattern=r"^\S(.*\S)?$", words='must be text such as "1.0.0", in quotes'
-        ),
+        "version": _text(100, pattern=r"\A\S+\Z", words='must be text such as "1.0.0", in quotes'),
         "author": _text(500),
         "url": _text(2_000),
         "license": _text(200),

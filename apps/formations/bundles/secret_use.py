@@ -38,6 +38,6 @@ def _in_files(documents: list[Document]) -> Iterator[tuple[Document, At, str]]:
 
 def _in_texts(source: Source) -> Iterator[tuple[Document, At, str]]:
     for path in source.inside("triggers", "sops", ending=(".md",)):
-        for number, line in enumerate(source.text(path).splitlines(), 1):
+        for number, line in enumerate(source.text(path).split("\n"), 1):
             for name in secrets_in(line):
                 yield Document(path, lines={(): number}), (), name

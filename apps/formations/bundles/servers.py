@@ -84,7 +84,7 @@ def _server(
         report.wrong(server, ("endpoint",), "endpoint must not hold a user name: use auth.")
     if item["type"] == "command":
         item["args"] = [_word(word) for word in item.get("args", ())]
-        item["env"] = {name: _word(value) for name, value in item.get("env", {}).items()}
+        item["env"] = _environment(item)
         item["files"] = [word for word in (item["command"], *item["args"]) if _file(word, source)]
     if "tools" in item:
         item["tools"] = {
@@ -92,6 +92,13 @@ def _server(
             for rule, names in item["tools"].items()
         }
     return item
+
+
+def _environment(item: dict[str, Any]) -> dict[str, str]:
+    """Its variables; `auth` of type env is another way to write them."""
+    auth = item.get("auth") or {}
+    written = item.get("env", {}) | (auth if auth.get("type") == "env" else {})
+    return {name: _word(value) for name, value in written.items() if name != "type"}
 
 
 def _file(word: str, source: Source) -> bool:

@@ -121,7 +121,7 @@ class _Builder:
             if key in found:
                 raise self._wrong(event, f"The key {key!r} is there twice.")
             value = self._value(next(self._events), (*at, key))
-            if key == "<<" and event.style is None:
+            if key == "<<" and event.implicit[0]:  # not in quotes
                 merged |= self._merged(event, value)
                 continue
             # The line of the key: where a person looks for `timeout`, not where its list begins.
@@ -189,7 +189,7 @@ class _Builder:
 
 
 def _whole(written: str) -> int:
-    if len(written) > 40:
+    if not 0 < len(written) <= 40:
         raise ValueError
     sign, digits = (-1, written[1:]) if written[0] == "-" else (1, written.lstrip("+"))
     if digits.startswith(("0b", "0x")):
