@@ -7,23 +7,27 @@ the archive says about its own size.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from apps.formations.bundles.errors import BundleError, BundleTooLarge
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from apps.formations.bundles.limits import Limits
 
 CHUNK = 64 * 1024  # bytes
 _WITH_GZIP_HEADER = 31  # zlib's word for a window of 32 KiB in a gzip wrapper
 
 
+class Readable(Protocol):
+    """What an archive comes from: a file, or anything that reads like one."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 class Gunzip:
     """`read(n)` gives exactly n bytes of the unpacked stream; `finish()` reads it to its end."""
 
-    def __init__(self, packed: BinaryIO, limits: Limits) -> None:
+    def __init__(self, packed: Readable, limits: Limits) -> None:
         self._packed = packed
         self._limits = limits
         self._inflate = zlib.decompressobj(_WITH_GZIP_HEADER)

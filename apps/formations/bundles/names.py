@@ -10,7 +10,7 @@ _ID = re.compile(r"[a-z0-9][a-z0-9-]{1,48}[a-z0-9]")
 # Upstream's own, and every first path segment under `/api` that means something else here.
 RESERVED = frozenset(
     {
-        *("health", "ping", "rpc", "server", "admin", "metrics", "api", "draft", "mcp"),
+        *("health", "ping", "rpc", "server", "admin", "metrics", "api"),
         *("v1", "instances", "users", "auth", "me", "skills", "tools", "analytics"),
         *("conversations", "audit-logs", "activity-stream", "attachments"),
     }

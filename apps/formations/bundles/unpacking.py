@@ -23,8 +23,8 @@ from apps.formations.bundles.tar import Tar, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
 
+    from apps.formations.bundles.gunzip import Readable
     from apps.formations.bundles.limits import Limits
     from apps.formations.bundles.tar import Entry
 
@@ -32,7 +32,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
-def unpack(archive: BinaryIO, into: Path, *, limits: Limits = USUAL) -> Path:
+def unpack(archive: Readable, into: Path, *, limits: Limits = USUAL) -> Path:
     """Unpack `archive` below `into`, which is there; the archive's one root folder.
 
     Only files and folders, at most as much as `limits` say. Raises BundleError ("ExtractError" for

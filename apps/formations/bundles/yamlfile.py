@@ -85,7 +85,7 @@ class _Builder:
         return value
 
     def _value(self, event: Any, at: At) -> Any:
-        self._document.lines[at] = event.start_mark.line + self._first
+        self._document.lines[at] = self._line(event)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         before = self._values
@@ -116,7 +116,7 @@ class _Builder:
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 raise self._wrong(event, "A key must be text.")
-            key, line = event.value, event.start_mark.line + self._first
+            key, line = event.value, self._line(event)
             self._check_text(event)
             if key in found:
                 raise self._wrong(event, f"The key {key!r} is there twice.")
@@ -184,8 +184,11 @@ class _Builder:
         if self._values > MOST_VALUES:
             raise self._wrong(event, f"Holds more than {MOST_VALUES} values.")
 
+    def _line(self, event: Any) -> int:
+        return int(event.start_mark.line) + self._first
+
     def _wrong(self, event: Any, words: str) -> BundleError:
-        return _wrong(self._document, event.start_mark.line + self._first, words)
+        return _wrong(self._document, self._line(event), words)
 
 
 def _whole(written: str) -> int:
