@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, cast
 
 from django.conf import settings
 from django.core.files.base import File
@@ -34,13 +34,13 @@ MEMORY_BYTES = 4 * 1024 * 1024  # a smaller archive never touches the disk twice
 
 
 @contextmanager
-def unpacked(archive: BinaryIO) -> Iterator[Path]:
+def unpacked(archive: IO[bytes]) -> Iterator[Path]:
     """The root folder of a bundle, in a temporary folder that is gone afterwards. Raises BundleError."""
     with tempfile.TemporaryDirectory(prefix="polymux-bundle-") as folder:
         yield bundles.unpack(archive, Path(folder))
 
 
-def hash_of(archive: BinaryIO) -> str:
+def hash_of(archive: IO[bytes]) -> str:
     """The SHA-256 of the archive in hex; it is read from its start, and stands there again."""
     archive.seek(0)
     counted = hashlib.sha256()
@@ -94,7 +94,7 @@ def opened(key: str) -> Iterator[Path]:
         stored = default_storage.open(key)
     except OSError:
         raise ArchiveRefused("The stored bundle cannot be read.") from None
-    with stored, unpacked(stored) as root:
+    with stored, unpacked(cast("IO[bytes]", stored)) as root:
         yield root
 
 

@@ -13,7 +13,6 @@ from apps.core.actor import Actor, Caller, CallerKind, Role, Scope
 from apps.workspaces import selectors, services
 from apps.workspaces.models import Workspace
 
-
 OPERATOR = Caller(CallerKind.OPERATOR, Scope.ADMIN, platform=True)
 
 

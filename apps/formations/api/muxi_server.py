@@ -49,7 +49,7 @@ class RpcView(MuxiServerView):
         self._began = time.monotonic()
         return super().initialize_request(request, *args, **kwargs)
 
-    def finalize_response(
+    def finalize_response(  # type: ignore[override]  # as in its base
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         answer = super().finalize_response(request, response, *args, **kwargs)
@@ -85,7 +85,7 @@ def note(admission: Any, status: int, began: float) -> None:
 class FormationsView(RpcView):
     """`POST` takes the archive itself; `X-Formation-ID`, and if sent `X-Formation-Version`, must fit."""
 
-    parser_classes = [uploads.AnyBody]
+    max_body = settings.MAX_UPLOAD_BYTES  # what the bridge lets in
     takes: ClassVar[Any] = {"POST": {"application/gzip": OpenApiTypes.BINARY}}
 
     def get(self, request: Request) -> Response:
@@ -98,7 +98,7 @@ class FormationsView(RpcView):
         uploads.check_type(seen)
         slug = uploads.formation_header(seen)
         services.check_new(self.actor, slug)
-        bundle, version = request.data, uploads.version_header(seen)
+        bundle, version = uploads.spooled(request.stream), uploads.version_header(seen)
         steps = services.deploy(self.actor, bundle, slug=slug, version=version)
         return self.run(holding(bundle, steps), wire.deployed, 201)
 
@@ -106,7 +106,7 @@ class FormationsView(RpcView):
 class FormationView(RpcView):
     """`PUT` takes the archive of the next version."""
 
-    parser_classes = [uploads.AnyBody]
+    max_body = settings.MAX_UPLOAD_BYTES  # what the bridge lets in
     takes: ClassVar[Any] = {"PUT": {"application/gzip": OpenApiTypes.BINARY}}
 
     def get(self, request: Request, formation_id: str) -> Response:
@@ -116,7 +116,7 @@ class FormationView(RpcView):
         seen = self.admission.credentials
         uploads.check_type(seen)
         services.check_update(self.actor, formation_id)
-        bundle, version = request.data, uploads.version_header(seen)
+        bundle, version = uploads.spooled(request.stream), uploads.version_header(seen)
         steps = services.update(self.actor, bundle, slug=formation_id, version=version)
         return self.run(holding(bundle, steps), wire.updated)
 

@@ -8,7 +8,6 @@ import tempfile
 from typing import IO, TYPE_CHECKING, Any
 
 from django.conf import settings
-from rest_framework.parsers import BaseParser
 
 from apps.core.errors import InvalidInput, TooLarge
 from apps.formations.errors import ArchiveRefused, DraftPathInvalid, HeaderMissing
@@ -24,23 +23,15 @@ CHUNK = 256 * 1024
 SHAPE = 'Send {"bundle": "<base64 of a tar.gz>", "version": "…"}.'
 
 
-class AnyBody(BaseParser):
-    """The body as it comes; which type it may have, the view says in its own words."""
-
-    media_type = "*/*"
-
-    def parse(
-        self, stream: Any, media_type: str | None = None, parser_context: Any = None
-    ) -> IO[bytes]:
-        return spooled(stream)
-
-
 def spooled(stream: Any) -> IO[bytes]:
-    """The stream as a file at its start, on disk where it is large. Raises TooLarge, ArchiveRefused."""
+    """A request's stream (None: no body) as a file at its start, on disk where it is large.
+
+    Raises TooLarge, ArchiveRefused.
+    """
     kept = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115  (closed with its request)
     size = 0
     try:
-        while piece := stream.read(CHUNK):
+        while stream is not None and (piece := stream.read(CHUNK)):
             size += len(piece)
             if size > settings.MAX_UPLOAD_BYTES:
                 raise TooLarge(max_upload_size=settings.MAX_UPLOAD_BYTES)

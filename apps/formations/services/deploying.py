@@ -8,7 +8,7 @@ after it leaves everything.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
 
@@ -56,7 +56,7 @@ def check_new(actor: Actor, slug: str) -> None:
         raise FormationExists
 
 
-def deploy(actor: Actor, bundle: BinaryIO, *, slug: str, version: str | None = None) -> Steps:
+def deploy(actor: Actor, bundle: IO[bytes], *, slug: str, version: str | None = None) -> Steps:
     """A new formation out of an archive. `version`: refuse any other.
 
     Raises BundleError, IdsDiffer, VersionsDiffer, FormationExists, StdioForOperators, NoFreePort,

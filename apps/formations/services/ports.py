@@ -48,7 +48,7 @@ def free_port(actor: Actor) -> int:
     del actor
     execute(_LOCK, [])
     low, high = settings.FORMATION_PORTS
-    taken = set(FormationPort.unscoped.values_list("port", flat=True))
+    taken: set[int | None] = set(FormationPort.unscoped.values_list("port", flat=True))
     taken |= set(FormationDraft.unscoped.exclude(port=None).values_list("port", flat=True))
     for port in range(low, high + 1):
         if port not in taken and _binds(port):

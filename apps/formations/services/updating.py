@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 from django.db import transaction
 
@@ -70,7 +70,7 @@ def check_update(actor: Actor, slug: str) -> None:
         refuse_second(lock_formation(actor, slug))
 
 
-def update(actor: Actor, bundle: BinaryIO, *, slug: str, version: str | None = None) -> Steps:
+def update(actor: Actor, bundle: IO[bytes], *, slug: str, version: str | None = None) -> Steps:
     """Another version of a formation. The one before serves until the very moment of the switch.
 
     Raises FormationNotFound, UpdateRunning, NothingChanged, UpdateCancelled, and what `deploy` raises;

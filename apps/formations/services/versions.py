@@ -42,9 +42,7 @@ def prepare(actor: Actor, root: Path, *, bundle_hash: str, bundle: Bundle) -> Pr
     return Prepared(version_id, bundle, bundle_hash, key, size)
 
 
-def read_bundle(
-    actor: Actor, root: Path, *, slug: str, version: str | None = None
-) -> Bundle:
+def read_bundle(actor: Actor, root: Path, *, slug: str, version: str | None = None) -> Bundle:
     """The bundle, if it is the one that was announced. Raises BundleError, IdsDiffer, VersionsDiffer."""
     del actor  # reading a folder asks nobody; what may be done with it is asked later
     bundle = bundles.read(root)

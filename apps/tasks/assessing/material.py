@@ -60,9 +60,7 @@ class Material:
         """Who judges: the workspace's judge, else its model, else the installation's. DomainError."""
         preferences = self.preferences
         ref = preferences.judge_model or preferences.default_model
-        return await models_for(
-            ref, preferences.fallback_model, workspace_id=self.workspace_id
-        )
+        return await models_for(ref, preferences.fallback_model, workspace_id=self.workspace_id)
 
     def told(self) -> str:
         """The task and its result as a model reads them; nothing in it can close its block."""

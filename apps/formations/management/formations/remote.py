@@ -43,7 +43,9 @@ def server_of(options: dict[str, Any]) -> Server:
     key_id = options["key"] or os.environ.get("POLYMUX_KEY_ID", "")
     secret = _secret()
     if not key_id or not secret:
-        raise wrong("key", "Set POLYMUX_KEY_ID and POLYMUX_KEY_SECRET: `manage.py signing_key new`.")
+        raise wrong(
+            "key", "Set POLYMUX_KEY_ID and POLYMUX_KEY_SECRET: `manage.py signing_key new`."
+        )
     return Server(url.rstrip("/"), key_id, secret)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from apps.accounts.operating import Row
 from apps.core.errors import NotFound
 from apps.workspaces.models import TokenKind
 from apps.workspaces.operating import WorkspaceCommand
@@ -12,6 +11,7 @@ from apps.workspaces.selectors import list_keys
 from apps.workspaces.services import issue_hmac_key, revoke_key
 
 if TYPE_CHECKING:
+    from apps.accounts.operating import Row
     from apps.workspaces.models import ApiToken
 
 
