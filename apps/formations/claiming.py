@@ -67,8 +67,9 @@ def need_deployer(actor: Actor) -> None:
 def lock_formation(actor: Actor, slug: str) -> Formation:
     """The row, held until the transaction ends. Raises FormationNotFound for absent and foreign."""
     rows = Formation.objects.in_workspace(actor.workspace_id).filter(slug=slug.replace("\x00", ""))
-    locked = rows.select_for_update(no_key=True, of=("self",))
-    found = locked.select_related("current", "previous", "staged").first()
+    # Its versions are read when they are asked for: joined here, they would be those of the moment
+    # before the wait for the row.
+    found = rows.select_for_update(no_key=True).first()
     if found is None:
         raise FormationNotFound
     formation: Formation = found
