@@ -21,14 +21,16 @@ from django.core.files.base import File
 from django.core.files.storage import default_storage
 
 from apps.core.folders import walk_inside
+from apps.core.paths import PathRefused, parts_of
 from apps.formations import bundles
-from apps.formations.errors import ArchiveRefused
+from apps.formations.errors import ArchiveRefused, DraftPathInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHUNK = 1024 * 1024
 KEY_FILE = ".key"
+LONGEST_PATH = 500
 MEMORY_FILE = "memory.db"
 MEMORY_BYTES = 4 * 1024 * 1024  # a smaller archive never touches the disk twice
 
@@ -122,6 +124,17 @@ def files_below(root: Path) -> dict[str, bytes]:
             with os.fdopen(entry.open(), "rb") as file:
                 found[entry.path] = file.read()
     return found
+
+
+def checked_path(path: str) -> str:
+    """A relative path with forward slashes. Raises DraftPathInvalid."""
+    try:
+        parts = parts_of(path)
+    except PathRefused:
+        raise DraftPathInvalid from None
+    if not parts or len("/".join(parts)) > LONGEST_PATH:
+        raise DraftPathInvalid
+    return "/".join(parts)
 
 
 def _is_shown(path: str, *, with_memory: bool) -> bool:

@@ -4,6 +4,7 @@ left is its port, which gateways open once they have noticed.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from apps.formations.models import Formation
 
     Look = Callable[[Formation], bool | None]
+
+log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 10.0
 LOOK_EVERY = 0.02  # seconds
@@ -32,7 +35,7 @@ def see_with(look: Look) -> None:
     """Have `look(formation)` say whether a gateway answers on the formation's port: True, not yet
     (False), or None where no gateway is alive, so that nobody will. From `ready()`; one rules.
 
-    It may raise NotHealthy when a gateway has said why it cannot.
+    What it raises says why no gateway can.
     """
     global _look  # noqa: PLW0603
     _look = look
@@ -44,7 +47,15 @@ def wait_until_healthy(actor: Actor, formation: Formation) -> None:
     """
     del actor
     deadline = time.monotonic() + WAIT_SECONDS
-    while _look(formation) is False:
+    while _seen(formation) is False:
         if time.monotonic() > deadline:
             raise NotHealthy(f"No gateway opened the port within {WAIT_SECONDS:.0f} seconds.")
         time.sleep(LOOK_EVERY)
+
+
+def _seen(formation: Formation) -> bool | None:
+    try:
+        return _look(formation)
+    except Exception as error:
+        log.warning("formation %s cannot be reached", formation.slug, exc_info=True)
+        raise NotHealthy(str(error)[:300]) from None

@@ -24,6 +24,7 @@ ALSO_OPEN = {
     "workspaces.preferences": "the typed reading of a workspace's settings",
     "workspaces.asking": "a tool that acts as the person who asked",
     "surfaces.kit": "the kit: for everybody who answers a client",
+    "surfaces.muxi_server": "the command line's client signs as the surface checks",
     "surfaces.openai": "errors of the chat surface are decided before a stream begins",
     "conversations.chat": "which model and tools an agent has: every kind of run chooses alike",
     "events.frames": "token frames are ephemeral: the carrier of a turn writes them itself",

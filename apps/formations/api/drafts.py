@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from apps.core.errors import DomainError, InvalidInput
 from apps.formations import selectors, services, wire
 from apps.formations.api.uploads import decoded, one_of
+from apps.formations.archive import checked_path
 from apps.formations.errors import (
     DraftActionInvalid,
     DraftBodyInvalid,
@@ -19,7 +20,6 @@ from apps.formations.errors import (
     DraftNotFound,
     FormationNotFound,
 )
-from apps.formations.services.drafts import checked_path
 from apps.surfaces import muxi_server
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from django.db.models import Count, Q, Sum
 from django.db.models.functions import Length
 
 from apps.accounts.audit import record_change
-from apps.core.paths import PathRefused, mkdirs_inside, open_inside, parts_of
+from apps.core.paths import mkdirs_inside, open_inside
 from apps.events.services import publish
 from apps.formations import archive
 from apps.formations.bundles import checked_id, seal_secrets
@@ -47,7 +47,6 @@ KEY = archive.KEY_FILE
 MOST_FILES = 1_000
 MOST_BYTES = 32 * 1024 * 1024  # of all files together
 LARGEST_FILE = 4 * 1024 * 1024
-LONGEST_PATH = 500
 FRESH = 'schema: "1.0.0"\nid: {slug}\ndescription: A new formation\n'
 FORMATION_FILE = "formation.afs"
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -92,7 +91,7 @@ def _make(actor: Actor, slug: str, files: Mapping[str, bytes], base_version: str
 def write_draft_file(actor: Actor, slug: str, path: str, content: bytes) -> None:
     """Write one file, its folders with it. Raises DraftNotFound, DraftPathInvalid, DraftTooLarge."""
     need_deployer(actor)
-    path = checked_path(path)
+    path = archive.checked_path(path)
     draft = _locked(actor, slug)
     if len(content) > LARGEST_FILE:
         raise DraftTooLarge(f"A file of a draft has at most {LARGEST_FILE} bytes.")
@@ -117,7 +116,7 @@ def write_draft_file(actor: Actor, slug: str, path: str, content: bytes) -> None
 def delete_draft_file(actor: Actor, slug: str, path: str) -> None:
     """Delete a file, or a folder with all that is in it. Raises DraftNotFound, DraftFileNotFound."""
     need_deployer(actor)
-    path = checked_path(path)
+    path = archive.checked_path(path)
     draft = _locked(actor, slug)
     files = DraftFile.objects.in_workspace(actor.workspace_id).filter(draft=draft)
     gone = files.filter(Q(path=path) | Q(path__startswith=f"{path}/"))
@@ -190,17 +189,6 @@ def current_version(actor: Actor, slug: str) -> FormationVersion | None:
     rows = Formation.objects.in_workspace(actor.workspace_id).filter(slug=slug)
     formation = rows.select_related("current").first()
     return formation.current if formation else None
-
-
-def checked_path(path: str) -> str:
-    """A relative path with forward slashes. Raises DraftPathInvalid."""
-    try:
-        parts = parts_of(path)
-    except PathRefused:
-        raise DraftPathInvalid from None
-    if not parts or len("/".join(parts)) > LONGEST_PATH:
-        raise DraftPathInvalid
-    return "/".join(parts)
 
 
 def _refuse_folder_in_the_way(files: QuerySet[DraftFile], path: str) -> None:

@@ -41,9 +41,9 @@ def roll_back(actor: Actor, slug: str) -> Steps:
     Raises FormationNotFound, NoPreviousVersion, UpdateRunning, ArchiveRefused.
     """
     need_deployer(actor)
-    yield Stage("validating", "Looking for the version before", 10)
     with transaction.atomic():
         _previous_of(lock_formation(actor, slug))
+    yield Stage("validating", "Looking at the version before", 10)
     yield Stage("resolving_runtime", "The runtime is built in", 25)
     yield Stage("spawning_previous", "Loading its agents", 45)
     outcome = _swap_back(actor, slug)
