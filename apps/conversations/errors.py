@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from apps.core.errors import Conflict, Gone, InvalidInput, Kind, NotFound
+from apps.core.errors import Conflict, Gone, InvalidInput, Kind, NotFound, Unprocessable
 
 
 class SessionNotFound(NotFound):
@@ -55,6 +55,43 @@ class ModelNotFound(NotFound):
 class ProjectNotFound(NotFound):
     code = "project_not_found"
     message = "No such project."
+
+
+class RequestNotFound(NotFound):
+    code = "request_not_found"
+    message = "Request not found."
+
+
+class RequestIdTaken(Conflict):
+    """An end user's application chose the id of a request that it made before."""
+
+    code = "request_id_taken"
+    message = "This request_id was used before. Choose a new one."
+
+
+class RequestOver(InvalidInput):
+    code = "operation_failed"
+    message = "The request has ended already."
+
+
+class TriggerNotFound(NotFound):
+    code = "trigger_not_found"
+    message = "There is no such trigger."
+
+
+class TriggerUnusable(InvalidInput):
+    """The trigger's template asks for what the request does not bring."""
+
+    code = "trigger_unusable"
+    message = "The trigger cannot be rendered with this data."
+
+
+class AudioUnavailable(Unprocessable):
+    code = "audio_unavailable"
+    message = (
+        "No transcription model is set up. Name one as `audio` in the formation's llm.models, "
+        "or in POLYMUX_AUDIO_MODEL."
+    )
 
 
 class TurnInProgress(Conflict):

@@ -17,6 +17,13 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from apps.conversations.asked import (
+    attached,
+    named_files,
+    names_request,
+    need_rest,
+    request_row,
+)
 from apps.conversations.brought import keep_request
 from apps.conversations.chat import (
     AGENT_KEY,
@@ -28,7 +35,12 @@ from apps.conversations.chat import (
     sampling_for,
 )
 from apps.conversations.continuing import REOPENED, STATELESS, anew, let_go
-from apps.conversations.errors import SessionEnded, SessionPaused, TurnInProgress
+from apps.conversations.errors import (
+    RequestIdTaken,
+    SessionEnded,
+    SessionPaused,
+    TurnInProgress,
+)
 from apps.conversations.events import MessagePosted, SessionChanged, SessionCreated
 from apps.conversations.history import system_message
 from apps.conversations.models import Message, MessageRole, Session, SessionStatus
@@ -58,6 +70,8 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
     from apps.conversations.continuing import Place
+    from apps.conversations.asked import Asked
+    from apps.conversations.models import Attachment
     from apps.core.actor import Actor
     from apps.core.facts import Fact
     from apps.engine.ports import (
@@ -81,15 +95,16 @@ _TAKE = """UPDATE conversations_session SET status = 'running', last_active_at =
 class InlineTurn:
     """One completion to be made. `session` has no row yet when `is_new`.
 
-    `history` is what the request (its `body`) brought, after what is stored if `goes_on`.
-    `context`: what is remembered, for the prompt.
+    `history` is what the request (its `body`) brought, after what is stored if `goes_on`. No body:
+    what it brought is stored whole, `files` (whose bytes are) among it. `context`: what is remembered,
+    for the prompt. `asked`: how an end user's application asks for this turn.
     """
 
     actor: Actor
     agent: Agent
     preferences: Preferences
     place: Place
-    body: bytes
+    body: bytes | None
     goes_on: bool
     history: Sequence[ChatMessage]
     said: str
@@ -97,6 +112,8 @@ class InlineTurn:
     sampling: Sampling
     client_tools: Sequence[ToolSpec]
     context: str = ""
+    files: Sequence[Attachment] = ()
+    asked: Asked | None = None
     run_id: UUID = field(default_factory=uuid7)
 
     @property
@@ -167,8 +184,8 @@ class InlineJournal(RunJournal):
     def _open(self, worst: Spend) -> Go:
         try:
             return self._open_rows(worst)
-        except IntegrityError:
-            raise TurnInProgress from None
+        except IntegrityError as error:
+            raise (RequestIdTaken if names_request(error) else TurnInProgress) from None
 
     @transaction.atomic
     def _open_rows(self, worst: Spend) -> Go:
@@ -197,13 +214,16 @@ class InlineJournal(RunJournal):
             )
         else:
             facts.append(self._reopened(session))
-        if turn.said or turn.parts:
-            rows.append(message := self._message())
-            facts.append(_posted(message))
+        if turn.said or turn.parts or turn.files:
+            rows += [message := self._message(), *turn.files]
+            facts += [_posted(message), *map(attached, turn.files)]
         facts.append(RunStarted(run_id=turn.run_id, session_id=session.pk, kind="chat", attempt=1))
         # Nobody has been told of this turn yet, and its end, which is told, waits for the disk. An
         # interruption is told now.
-        insert(*rows, self._run(), eventual=not resting)
+        rows.append(self._run())
+        if turn.asked:
+            rows.append(request_row(session, turn.run_id, turn.asked))
+        insert(*rows, eventual=not resting)
         publish(turn.actor, *facts)
         return Go.ON
 
@@ -224,8 +244,7 @@ class InlineJournal(RunJournal):
         if now.status == SessionStatus.ENDED and now.source not in REOPENED:
             raise SessionEnded
         turns = lock_turns(self._turn.actor, session.pk)
-        if any(run.status == RunStatus.RUNNING for run in turns):
-            raise TurnInProgress
+        need_rest(turns, accepted=self._turn.asked is not None)
         return turns
 
     def _reopened(self, session: Session) -> SessionChanged:
@@ -247,7 +266,7 @@ class InlineJournal(RunJournal):
             before = self._asked_at if self._turn.goes_on else None
             runs = Run.objects.in_workspace(self.hold.workspace_id).filter(pk=self.hold.run_id)
             runs.filter(status__in=[RunStatus.WAITING, RunStatus.QUEUED]).update(
-                input=keep_request(self._turn.body, before=before)
+                input=keep_request(self._turn.body, before=before) if self._turn.body else {}
             )
 
     def _message(self) -> Message:
@@ -260,6 +279,7 @@ class InlineJournal(RunJournal):
             role=MessageRole.USER,
             content=self._turn.said,
             parts=self._turn.parts,
+            metadata=named_files(self._turn.files),
             user_id=self.hold.user_id,
             created_at=self._asked_at,
         )

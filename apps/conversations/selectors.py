@@ -49,8 +49,12 @@ def get_session(actor: Actor, session_id: UUID) -> Session:
     return session
 
 
-def find_by_external_key(actor: Actor, source: str, key: str) -> Session | None:
-    return visible(actor).filter(source=source, external_key=key).first()
+def find_by_external_key(
+    actor: Actor, source: str, key: str, *, end_user: str = ""
+) -> Session | None:
+    """The conversation that is called so there; of that end user, where the surface has such."""
+    known = visible(actor).filter(source=source, end_user=end_user, external_key=key)
+    return known.first()
 
 
 # By hand, as it stands before every turn of a polpo client: Django's compiler took 1.5 ms of it.
