@@ -288,6 +288,7 @@ COMMANDS = env.choice("POLYMUX_COMMANDS", "sandboxed", "off", "unconfined")
 CHECK_SECONDS = env.number("POLYMUX_CHECK_SECONDS", 120, low=1, high=3600)
 
 # --- Models -------------------------------------------------------------------------------------
+AUDIO_MODEL = env.text("POLYMUX_AUDIO_MODEL")  # `openai/whisper-1`: speech to text
 DEFAULT_MODEL = env.text("POLYMUX_MODEL")  # `openai/gpt-4.1`, `ollama/llama3.2`, `local/smollm2`
 # Further OpenAI-compatible endpoints: `name=https://host/v1,…`; key in POLYMUX_<NAME>_API_KEY.
 MODEL_ENDPOINTS = env.words("POLYMUX_MODEL_ENDPOINTS")

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from apps.runs.models import Run
 
 
+END_USER = "end_user"  # key of `Run.input`: for whom, where the turn is an end user's
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """`name`: the request's id. `webhook`: `{url, retries, timeout}` of who is told of the end."""

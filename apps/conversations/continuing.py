@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from apps.conversations.errors import SessionEnded, SessionNotFound
-from apps.conversations.models import Session, SessionStatus
+from apps.conversations.models import MUXI, Session, SessionStatus
 from apps.conversations.selectors import find_by_external_key, get_session, newest_resting
 from apps.core.ids import base62, parse_session_ref, session_wire_id, uuid7
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 STATELESS = "openai"
 POLPO = "polpo"
-MUXI = "muxi"
 REOPENED = (STATELESS, POLPO, MUXI)  # conversations that may be gone on with after their end
 POLPO_MODELS = frozenset({"", "polpo"})
 LONGEST_CHOICE = 60.0  # seconds; a request that died before its turn began

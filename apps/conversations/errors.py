@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from apps.core.errors import Conflict, Gone, InvalidInput, Kind, NotFound, Unprocessable
+from apps.core.errors import Conflict, Gone, InvalidInput, Kind, NotFound
 
 
 class SessionNotFound(NotFound):
@@ -84,14 +84,6 @@ class TriggerUnusable(InvalidInput):
 
     code = "trigger_unusable"
     message = "The trigger cannot be rendered with this data."
-
-
-class AudioUnavailable(Unprocessable):
-    code = "audio_unavailable"
-    message = (
-        "No transcription model is set up. Name one as `audio` in the formation's llm.models, "
-        "or in POLYMUX_AUDIO_MODEL."
-    )
 
 
 class TurnInProgress(Conflict):

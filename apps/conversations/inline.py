@@ -18,6 +18,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.conversations.asked import (
+    END_USER,
     attached,
     named_files,
     names_request,
@@ -69,8 +70,8 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
 
-    from apps.conversations.continuing import Place
     from apps.conversations.asked import Asked
+    from apps.conversations.continuing import Place
     from apps.conversations.models import Attachment
     from apps.core.actor import Actor
     from apps.core.facts import Fact
@@ -123,6 +124,11 @@ class InlineTurn:
     @property
     def is_new(self) -> bool:
         return self.place.is_new
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """What the run keeps of it as long as it is open."""
+        return {END_USER: self.session.end_user} if self.session.end_user else {}
 
 
 class TokenListener(SessionListener):
@@ -266,7 +272,9 @@ class InlineJournal(RunJournal):
             before = self._asked_at if self._turn.goes_on else None
             runs = Run.objects.in_workspace(self.hold.workspace_id).filter(pk=self.hold.run_id)
             runs.filter(status__in=[RunStatus.WAITING, RunStatus.QUEUED]).update(
-                input=keep_request(self._turn.body, before=before) if self._turn.body else {}
+                input=keep_request(self._turn.body, before=before)
+                if self._turn.body
+                else self._turn.marks
             )
 
     def _message(self) -> Message:
@@ -295,7 +303,7 @@ class InlineJournal(RunJournal):
             agent_id=self.hold.agent_id,
             user_id=self.hold.user_id,
             token_id=self.hold.token_id,
-            input={"inline": True},
+            input={"inline": True, **self._turn.marks},
             lease_owner=self.hold.owner,
             lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
             attempt=1,
@@ -372,9 +380,9 @@ async def _plan(turn: InlineTurn, on_news: Callable[[str | dict[str, Any]], None
     )
     toolbox = await WorkspaceToolBox.open(
         context,
-        allowed_tools(agent, prefs),
+        allowed_tools(agent, prefs, end_user=bool(turn.marks)),
         turn.client_tools,
-        leads=agent.is_default,
+        leads=agent.is_default and not turn.marks,
         hands_over=True,
     )
     return Plan(

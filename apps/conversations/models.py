@@ -27,6 +27,7 @@ class EndReason(models.TextChoices):
     DELETED = "deleted"
 
 
+MUXI = "muxi"  # source of a session that an end user's application speaks in
 REPLACED = "replaced"  # why a turn was cancelled whose message was edited: its reply is not kept
 
 

@@ -34,7 +34,6 @@ from apps.engine.ports import (
     TextDelta,
     Usage,
 )
-
 from apps.formations.errors import AgentNotFound
 from apps.formations.selectors import MOST_AGENTS, list_agents
 from apps.formations.services import ensure_default_agent
@@ -65,8 +64,41 @@ ASK_SECONDS = 10.0
 KEYWORD, DOMAIN, NAME, MENTION = 3.0, 2.0, 3.0, 0.5
 _WORD = re.compile(r"\w{3,}")
 _EMPTY = frozenset(
-    "the and for with that this from are was you your can will what how who why when where "
-    "please help agent assistant questions answers about into not all any our their its".split()
+    [
+        "the",
+        "and",
+        "for",
+        "with",
+        "that",
+        "this",
+        "from",
+        "are",
+        "was",
+        "you",
+        "your",
+        "can",
+        "will",
+        "what",
+        "how",
+        "who",
+        "why",
+        "when",
+        "where",
+        "please",
+        "help",
+        "agent",
+        "assistant",
+        "questions",
+        "answers",
+        "about",
+        "into",
+        "not",
+        "all",
+        "any",
+        "our",
+        "their",
+        "its",
+    ]
 )
 QUESTION = (
     "You choose which agent answers a user's message. Reply with the id of the one agent that fits "
@@ -191,9 +223,7 @@ async def ask_model(crew: Crew, message: str, hold: Hold) -> Agent:
     return next((agent for agent in asked if agent.name.lower() == name), crew.generalist)
 
 
-async def _answer(
-    model: ModelChoice, agents: Sequence[Agent], message: str, hold: Hold
-) -> str:
+async def _answer(model: ModelChoice, agents: Sequence[Agent], message: str, hold: Hold) -> str:
     """What the model says, as an id; "" when the budget does not allow the question."""
     request = _question(model, agents, message)
     size = sum(len(said.content) for said in request.messages)

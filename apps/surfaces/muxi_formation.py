@@ -45,6 +45,10 @@ NAMES: Mapping[str, str] = {
     "secret_exists": "SECRET_EXISTS",
     "request_not_found": "REQUEST_NOT_FOUND",
     "trigger_not_found": "TRIGGER_NOT_FOUND",
+    "operation_failed": "OPERATION_FAILED",
+    "turn_cancelled": "CANCELLED",
+    "turn_in_progress": "OPERATION_FAILED",
+    "audio_unavailable": "UNPROCESSABLE_ENTITY",
     "mcp_server_not_found": "MCP_SERVER_NOT_FOUND",
 }
 
@@ -78,14 +82,18 @@ class MuxiFormation(Surface):
         return 422 if validation_errors(error) else super().status_of(error)
 
     def error_body(self, error: DomainError, status: int, seen: Credentials) -> Any:
-        code, family = CODES[error.kind]
-        code = NAMES.get(error.code, code)
+        code, family = code_of(error), CODES[error.kind][1]
         data: dict[str, Any] = {}
         if problems := validation_errors(error):
             code, data = "VALIDATION_ERROR", {"validation_errors": problems}
         return envelope(
             "error", family, seen, error={"code": code, "message": error.message, "data": data}
         )
+
+
+def code_of(error: DomainError) -> str:
+    """What this surface calls `error`."""
+    return NAMES.get(error.code, CODES[error.kind][0])
 
 
 def envelope(

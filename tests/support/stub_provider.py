@@ -112,7 +112,9 @@ class _Connection(asyncio.Protocol):
             return
         raw = bytes(self.buffer[end + 4 : end + 4 + length])
         del self.buffer[: end + 4 + length]
-        self._answer(lines[0].split(" ")[1], headers, json.loads(raw) if raw else {})
+        is_json = "json" in headers.get("content-type", "json")
+        body = (json.loads(raw) if raw else {}) if is_json else raw
+        self._answer(lines[0].split(" ")[1], headers, body)
 
     def _answer(self, path: str, headers: dict[str, str], body: Any) -> None:
         self.current = Recorded(path, headers, body)
@@ -127,6 +129,8 @@ class _Connection(asyncio.Protocol):
             return self._json(200, {"models": [{"name": name} for name in self.stub.models]})
         if path.endswith("/embeddings"):
             return self._json(200, replies.embeddings(body))
+        if path.endswith("/audio/transcriptions"):
+            return self._json(200, {"text": self.stub.transcript})
         if not path.endswith("/chat/completions"):
             return self._json(404, {"error": {"message": "no such path"}})
         reply = self.stub.next_reply(body)

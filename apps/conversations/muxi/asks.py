@@ -197,7 +197,7 @@ _FIELD_TYPES = {"files": "array", "stream": "boolean", "data": "object", "ui_res
 
 
 def _item(problem: Any) -> dict[str, str]:
-    """pydantic's finding as an item of §5.3."""
+    """Pydantic's finding as an item of §5.3."""
     kind, place = problem["type"], problem["loc"]
     usual = "wrong_type" if kind.endswith(("_type", "_parsing")) else "invalid"
     said = next((name for start, name in _TYPES if kind.startswith(start)), "string")

@@ -268,8 +268,9 @@ def _issue(
     *,
     purpose: str = "",
 ) -> tuple[ApiToken, str]:
-    raw = new_token(_PREFIXES[kind])
+    raw, token_id = new_token(_PREFIXES[kind]), uuid7()
     token = ApiToken(
+        id=token_id,
         kind=kind.value,
         user_id=holder.user_id,
         workspace_id=holder.workspace_id,
@@ -280,10 +281,20 @@ def _issue(
         scope=scope.word,
         prefix=raw[:_SHOWN],
         digest=digest(raw),
+        sealed_secret=_sealed_copy(kind, raw, holder.workspace_id, token_id),
     )
     token.save(force_insert=True)
     _tell(who, token)
     return token, raw
+
+
+def _sealed_copy(
+    kind: TokenKind, raw: str, workspace_id: UUID | None, token_id: UUID
+) -> bytes | None:
+    """An admin key signs its formation's webhooks (contract/muxi.md §5.5): a digest cannot."""
+    if kind != TokenKind.ADMIN_KEY:
+        return None
+    return seal(raw.encode(), context=sealing_context(workspace_id, token_id))
 
 
 def _tell(who: Caller | Actor, token: ApiToken) -> None:
