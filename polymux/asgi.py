@@ -54,9 +54,23 @@ STREAMS: list[tuple[str, str, str]] = [
     ("POST", r"/v1/chat/completions", "apps.conversations.api.openai.completions_app"),
     ("GET", r"/api/v1(?:/projects/[^/]+)?/events", "apps.events.live.event_feed"),
 ]
+# Served by both: a trigger is fired on the loop and read on a thread.
+SHARED_PATH = r"/v1/triggers/[^/]+"
 # The same for what follows a formation's address; each stands in `urls/muxi_formation.py`, too. On the
 # main port they serve keys of workspaces that are nobody's home.
-FORMATION_STREAMS: list[tuple[str, str, str]] = []
+FORMATION_STREAMS: list[tuple[str, str, str]] = [
+    ("POST", r"/v1/chat", "apps.conversations.api.muxi_formation_chat.chat_app"),
+    ("POST", r"/v1/audiochat", "apps.conversations.api.muxi_formation_chat.audio_chat_app"),
+    ("POST", SHARED_PATH, "apps.conversations.api.muxi_formation_chat.trigger_app"),
+    ("GET", r"/v1/events", "apps.conversations.api.muxi_formation_streams.user_events"),
+    ("GET", r"/v1/events/[^/]+", "apps.conversations.api.muxi_formation_streams.session_events"),
+    (
+        "GET",
+        r"/v1/events/[^/]+/[^/]+",
+        "apps.conversations.api.muxi_formation_streams.request_events",
+    ),
+    ("GET", r"/v1/logs", "apps.conversations.api.muxi_formation_streams.logs"),
+]
 HEALTH = {"/health": "polymux.health.asgi_health", "/livez": "polymux.health.asgi_health"}
 
 
@@ -113,11 +127,12 @@ class Router:
             return self._load(HEALTH[path])
         streams = self._inside if within else self._streams
         fits = [(verb, name) for verb, pattern, name in streams if pattern.fullmatch(path)]
+        ours = fits and not re.fullmatch(SHARED_PATH, path)
         for verb, name in fits:
             if verb == method:
                 return self._load(name)
         # A preflight is Django's: its CORS middleware answers for every path.
-        return _wrong_method if fits and method != "OPTIONS" else self._bridge
+        return _wrong_method if ours and method != "OPTIONS" else self._bridge
 
     def _socket(self, scope: Scope) -> Any:
         if "formation" in scope:

@@ -295,7 +295,7 @@ def _settle_session(hold: Hold, outcome: Outcome, *, waits: bool) -> tuple[str, 
     values = {"used": used, "waits": waits, "rest": rest}
     where = {"workspace": hold.workspace_id, "session": hold.session_id, "run": hold.run_id}
     rows = execute(_SETTLE, values | where)
-    return rows[0] if rows else ("", False)  # type: ignore[return-value]
+    return rows[0] if rows else ("", False)
 
 
 def _used(outcome: Outcome) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db.models import Count
@@ -213,6 +214,18 @@ def get_of_end_user(actor: Actor, end_user: str, key: str) -> Session:
     return session
 
 
+def find_told_session(actor: Actor, end_user: str | None, key: str) -> Session:
+    """As `get_of_end_user`; for everybody's (None) the one of that name that was spoken in last."""
+    if end_user is not None:
+        return get_of_end_user(actor, end_user, key)
+    actor.need(Scope.READ)
+    named = visible(actor).filter(source=MUXI, external_key=key).exclude(end_user="")
+    session = named.order_by("-last_active_at").first()
+    if session is None:
+        raise SessionNotFound
+    return session
+
+
 def page_of_messages(
     actor: Actor, session_id: UUID, *, limit: int, before: datetime | None = None
 ) -> tuple[list[Message], bool]:
@@ -250,6 +263,40 @@ def request_names(actor: Actor, run_ids: Collection[UUID]) -> dict[UUID, str]:
         return {}
     rows = TurnRequest.objects.in_workspace(actor.workspace_id).filter(run_id__in=run_ids)
     return dict(rows.values_list("run_id", "name"))
+
+
+@dataclass(frozen=True, slots=True)
+class ToldTurn:
+    """A turn as an end user's application knows it."""
+
+    request_id: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToldSession:
+    """Whose conversation it is, and what they call it."""
+
+    end_user: str
+    key: str
+
+
+def told_turns(actor: Actor, run_ids: Collection[UUID]) -> dict[UUID, ToldTurn]:
+    """Run -> how it is told of. One query, none for no runs."""
+    if not run_ids:
+        return {}
+    rows = _requests(actor, None).filter(run_id__in=run_ids)
+    found = rows.values_list("run_id", "name", "run__agent__name")
+    return {run_id: ToldTurn(name, agent or "") for run_id, name, agent in found}
+
+
+def told_sessions(actor: Actor, session_ids: Collection[UUID]) -> dict[UUID, ToldSession]:
+    """Session -> how it is told of; those of no end user are left out. One query, none for none."""
+    if not session_ids:
+        return {}
+    rows = visible(actor).filter(pk__in=session_ids).exclude(end_user="")
+    found = rows.values_list("pk", "end_user", "external_key")
+    return {pk: ToldSession(end_user, key) for pk, end_user, key in found}
 
 
 def reply_of(actor: Actor, request: TurnRequest) -> Message | None:

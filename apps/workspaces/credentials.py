@@ -275,7 +275,7 @@ def signing_secret(workspace_id: UUID) -> bytes:
     for token in keys.order_by("-created_at")[:10]:
         try:
             context = sealing_context(workspace_id, token.pk)
-            return open_sealed(token.sealed_secret, context=context)
+            return open_sealed(token.sealed_secret or b"", context=context)
         except SealBroken:
             log.warning("the secret of admin key %s does not open", token.pk)
     raise NotFound("This formation has no admin key to sign with.")

@@ -252,6 +252,7 @@ class StubProvider:
 
     def __init__(self, *, api_key: str = "", models: tuple[str, ...] = ("stub",)) -> None:
         self.api_key, self.models = api_key, models
+        self.transcript = "Hello by voice."
         self.requests: deque[Recorded] = deque(maxlen=10_000)
         self.connections: set[_Connection] = set()
         self.base_url = ""

@@ -101,7 +101,7 @@ class FormationApp(StreamingApp):
         try:
             outcome = answered(await asyncio.shield(turn.task))
         finally:
-            admitted.begun = bool(turn.live.hold.attempt)
+            admitted.begun = _has_begun(turn)
         told = self._told(outcome, admitted)
         return _enveloped(admitted, self.object_name, self.done_type, told)
 
@@ -126,10 +126,15 @@ class FormationApp(StreamingApp):
             await _relay(exchange, turn, frames)
             await exchange.finish(_closing(turn, frames))
         finally:
-            admitted.begun = bool(turn.live.hold.attempt) or not turn.task.done()
+            admitted.begun = _has_begun(turn)
 
     def in_band(self, exchange: Exchange, error: BaseException) -> bytes:
         return answers.error_frame(domain_error(error))
+
+
+def _has_begun(turn: CarriedTurn) -> bool:
+    """Its rows are there; one whose client has gone may be about to write them."""
+    return bool(turn.live.hold.attempt) or not turn.task.done()
 
 
 async def _relay(exchange: Exchange, turn: CarriedTurn, frames: answers.TextFrames) -> None:
@@ -151,8 +156,8 @@ def _closing(turn: CarriedTurn, frames: answers.TextFrames) -> bytes:
         outcome = turn.task.result()
     except DomainError as error:
         return answers.error_frame(error)
-    if error := failure_of(outcome):
-        return answers.error_frame(error)
+    if failure := failure_of(outcome):
+        return answers.error_frame(failure)
     whole = answered(outcome)
     note = whole.text.removeprefix(outcome.text) if outcome.ending is Ending.WAITING else ""
     return (frames.piece(note) if note else b"") + frames.closing(whole)
@@ -177,7 +182,7 @@ def _asked_to_stream(seen: Credentials, body: bytes) -> bool:
         said = json.loads(body).get("stream")
     except (ValueError, AttributeError, RecursionError):
         said = None
-    return wants_stream(seen, said if isinstance(said, bool) else None)
+    return wants_stream(seen, said=said if isinstance(said, bool) else None)
 
 
 class ChatApp(FormationApp):
@@ -187,4 +192,37 @@ class ChatApp(FormationApp):
         return await turns.admitted_once(partial(admission.admit_chat, seen, body))
 
 
-chat_app = ChatApp()
+class AudioChatApp(FormationApp):
+    """`POST /v1/audiochat`: what is said in the recordings, then as chat; no idempotency (§5.5)."""
+
+    async def admit(self, seen: Credentials, body: bytes) -> AdmittedTurn:
+        recording = await db_call(admission.admit_recording, seen, body)
+        said = await turns.listen(recording)
+        return await db_call(admission.admit_heard, recording, said)
+
+
+class TriggerApp(FormationApp):
+    """`POST /v1/triggers/{name}`: later unless it is asked not to (§5.8)."""
+
+    object_name, done_type = "request", "request.completed"
+
+    async def admit(self, seen: Credentials, body: bytes) -> AdmittedTurn:
+        return await turns.admitted_once(partial(admission.admit_trigger, seen, body))
+
+    def _accepted(self, admitted: AdmittedTurn) -> Reply:
+        told = {"status": "processing", "request_id": admitted.wish.name}
+        return _enveloped(admitted, "request", "request.processing", told)
+
+    def _told(self, outcome: Outcome, admitted: AdmittedTurn) -> dict[str, Any]:
+        """`content` as upstream's code has it, `response` as its documents do."""
+        about = admitted.about
+        where = {"request_id": about.request_id, "session_id": about.session_id}
+        return {
+            "status": "completed",
+            "content": outcome.text,
+            "response": outcome.text,
+            **where,
+        }
+
+
+chat_app, audio_chat_app, trigger_app = ChatApp(), AudioChatApp(), TriggerApp()

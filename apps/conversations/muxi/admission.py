@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.files.base import ContentFile
 
 from apps.conversations.admission import TITLE_LENGTH, stored_history
 from apps.conversations.asked import Asked
 from apps.conversations.continuing import Place, opened
+from apps.conversations.errors import TriggerNotFound, TriggerUnusable
 from apps.conversations.history import with_files
 from apps.conversations.inline import InlineTurn
 from apps.conversations.models import MUXI
 from apps.conversations.muxi.answers import About
-from apps.conversations.muxi.asks import decoded, parse_chat
+from apps.conversations.muxi.asks import decoded, parse_audio, parse_chat, parse_trigger
 from apps.conversations.overlord import choose, crew_of
 from apps.conversations.selectors import find_by_external_key
 from apps.conversations.services.attachments import discard_files, store_file
+from apps.conversations.services.messages import MAX_CONTENT
 from apps.conversations.services.webhooks import RETRIES, TIMEOUT
 from apps.core.actor import Scope
+from apps.core.errors import InvalidInput, Unprocessable
 from apps.core.ids import wire_id
+from apps.engine.audio import Clip
+from apps.engine.errors import NoTranscription
 from apps.engine.ports import Sampling
+from apps.engine.refs import canonical_ref
 from apps.formations import registry
 from apps.formations.end_users import end_user_of
 from apps.knowledge.selectors import prompt_context
@@ -33,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apps.conversations.models import Session
-    from apps.conversations.muxi.asks import InFile
+    from apps.conversations.muxi.asks import AudioAsk, InFile
     from apps.conversations.overlord import Crew
     from apps.core.actor import Actor
     from apps.formations.models import Agent
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
     from apps.surfaces.kit import Credentials
     from apps.surfaces.models import IdempotentReply
 
+_TRIGGER = re.compile(r"[A-Za-z0-9_-]+")
 NOBODY = "0"  # who speaks where an application names nobody
 SAME = "-"  # a body is not compared: the key alone says that it is the same request (§5.4)
 MOST_RETRIES, LONGEST_TIMEOUT = 10, 60.0
@@ -66,9 +75,13 @@ class Asker:
     def is_admin(self) -> bool:
         return self.actor.scope >= Scope.ADMIN
 
-    def user(self, said: str | None = None, *, required: bool = True) -> str | None:
-        """Whose rows it may see: the header's user, else `said`. None: everybody's (admin only)."""
-        named = muxi_formation.end_user(self.seen) or said or ""
+    def named(self, said: str | None = None) -> str:
+        """The user as the request names one: in the header, else the query, else `said`; "" for none."""
+        seen = self.seen
+        return seen.headers.get("x-muxi-user-id") or seen.query.get("user_id") or said or ""
+
+    def user(self, named: str, *, required: bool = True) -> str | None:
+        """Whose rows it is about. None: everybody's (admin only)."""
         return end_user_of(self.formation, named, admin=self.is_admin, required=required)
 
 
@@ -134,9 +147,8 @@ class AdmittedTurn:
 
 def wish_of(asker: Asker, ask: Any, said: str, *, files: Sequence[InFile] = ()) -> Wish:
     """`ask`: a parsed body with `user_id`, and perhaps `agent_id`, `session_id`, `request_id`."""
-    user_id = muxi_formation.end_user(asker.seen) or ask.user_id or NOBODY
-    end_user = asker.user(user_id)
-    assert end_user is not None
+    user_id = asker.named(ask.user_id) or NOBODY
+    end_user = asker.user(user_id) or NOBODY
     return Wish(
         said,
         user_id,
@@ -231,14 +243,96 @@ def admit_chat(seen: Credentials, raw: bytes) -> AdmittedTurn:
     ask = parse_chat(raw)
     wish = wish_of(asker, ask, ask.said, files=ask.files or ())
     wish.later = ask.mode == "async"  # which beats streaming
-    wish.streams = not wish.later and wants_stream(seen, ask.stream)
+    wish.streams = not wish.later and wants_stream(seen, said=ask.stream)
     wish.as_objects = ask.stream_format == "object"
     if wish.later:
         wish.webhook = webhook_for(asker.formation, ask.webhook_url)
     return admit_turn(asker, wish, once=not wish.streams)
 
 
-def wants_stream(seen: Credentials, said: bool | None) -> bool:
+def admit_trigger(seen: Credentials, raw: bytes) -> AdmittedTurn:
+    """`POST /v1/triggers/{name}`: its template, filled in, is what is said."""
+    asker = enter(seen, muxi_formation.CLIENT, scope=Scope.WRITE)
+    name = seen.path.rstrip("/").rpartition("/")[2]
+    template = trigger_of(asker.formation, name)
+    ask = parse_trigger(raw, seen.query)
+    wish = wish_of(asker, ask, rendered(template, ask.data))
+    wish.later = bool(ask.use_async)
+    if wish.later:
+        wish.webhook = webhook_for(asker.formation, None)
+    return admit_turn(asker, wish, once=True)
+
+
+def trigger_of(formation: Running, name: str) -> str:
+    """The template of that trigger; InvalidInput for what is no name, TriggerNotFound."""
+    if not _TRIGGER.fullmatch(name):
+        raise InvalidInput("A trigger's name is made of letters, digits, `_` and `-`.")
+    found = (formation.document.get("triggers") or {}).get(name)
+    if found is None:
+        raise TriggerNotFound(f"There is no trigger {name[:100]!r}.")
+    template: str = found["content"]
+    return template
+
+
+def rendered(template: str, data: dict[str, Any]) -> str:
+    """The template with `data` in its places; TriggerUnusable names what is missing."""
+    from apps.formations.bundles import BundleError, render
+
+    try:
+        said: str = render(template, data)
+    except BundleError as error:
+        raise TriggerUnusable(error.message) from None
+    if not said.strip() or len(said) > MAX_CONTENT:
+        raise TriggerUnusable(f"What it makes is empty, or longer than {MAX_CONTENT} characters.")
+    return said
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A request of `audiochat` before anybody has listened. `model`: who transcribes."""
+
+    asker: Asker
+    ask: AudioAsk
+    clips: Sequence[Clip]
+    model: str
+
+
+def admit_recording(seen: Credentials, raw: bytes) -> Recording:
+    """`POST /v1/audiochat`: prove, parse, find who listens. Raises NoTranscription."""
+    asker = enter(seen, muxi_formation.CLIENT, scope=Scope.WRITE)
+    ask = parse_audio(raw)
+    clips = [
+        Clip(file.filename or "audio", file.kind, decoded(file, place))
+        for place, file in enumerate(ask.files)
+    ]
+    return Recording(asker, ask, clips, _listener_of(asker.formation))
+
+
+def admit_heard(recording: Recording, said: str) -> AdmittedTurn:
+    """The turn that answers what was said in it."""
+    asker, ask = recording.asker, recording.ask
+    if not said.strip():
+        raise Unprocessable("Nothing was understood in the recording.")
+    wish = wish_of(asker, ask, said[:MAX_CONTENT])
+    wish.streams = wants_stream(asker.seen, said=ask.stream)
+    wish.as_objects = ask.stream_format == "object"
+    return admit_turn(asker, wish, once=False)
+
+
+def _listener_of(formation: Running) -> str:
+    """The model for speech that the formation's file names, else the installation's."""
+    block = formation.config.get("llm")
+    models = block.get("models") if isinstance(block, dict) else None
+    for item in models if isinstance(models, list) else ():
+        named = item.get("audio") if isinstance(item, dict) else None
+        if isinstance(named, str) and named:
+            return canonical_ref(named)
+    if not settings.AUDIO_MODEL:
+        raise NoTranscription
+    return str(settings.AUDIO_MODEL)
+
+
+def wants_stream(seen: Credentials, *, said: bool | None) -> bool:
     """As the body says, else as `Accept` does (C7)."""
     return "text/event-stream" in seen.headers.get("accept", "") if said is None else said
 
@@ -260,7 +354,7 @@ def _claimed(asker: Asker, end_user: str) -> idempotency.Claim | None:
 
 def webhook_for(formation: Running, asked: str | None) -> dict[str, Any] | None:
     """Who is told of a turn that is done later: as asked, else as the formation's file says."""
-    block = formation.document.get("config", {}).get("async")
+    block = formation.config.get("async")
     usual = block if isinstance(block, dict) else {}
     url = asked or usual.get("webhook_url")
     if not isinstance(url, str) or not url:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from apps.conversations.models import SessionStatus
 from apps.core.clock import rfc3339
@@ -174,24 +174,26 @@ def one_session_json(session: Session, count: int) -> dict[str, Any]:
     }
 
 
+class Place(NamedTuple):
+    """Where a conversation is: the formation, and the agent that it is with."""
+
+    formation: str
+    agent: str | None
+
+
 def messages_json(
-    rows: Sequence[Message],
-    session: Session,
-    *,
-    formation: str,
-    agent: str,
-    names: Mapping[UUID, str],
+    rows: Sequence[Message], session: Session, place: Place, names: Mapping[UUID, str]
 ) -> list[dict[str, Any]]:
-    """`agent`: who the conversation is with; `names`: run -> request."""
-    return [_message_json(row, session, formation, agent, names) for row in rows]
+    """`names`: run -> request."""
+    return [_message_json(row, session, place, names) for row in rows]
 
 
 def _message_json(
-    row: Message, session: Session, formation: str, agent: str, names: Mapping[UUID, str]
+    row: Message, session: Session, place: Place, names: Mapping[UUID, str]
 ) -> dict[str, Any]:
     moment = row.created_at.timestamp()
     brought = row.metadata.get("restored") or {}
-    answered = agent if row.role == "assistant" else None
+    answered = place.agent if row.role == "assistant" else None
     metadata = {
         **(brought.get("metadata") or {}),
         "role": row.role,
@@ -200,7 +202,7 @@ def _message_json(
         "user_id": session.end_user,
         "session_id": session.external_key,
         "request_id": names.get(row.run_id) if row.run_id else None,
-        "formation_id": formation,
+        "formation_id": place.formation,
     }
     return {
         "id": str(row.wire_id),
@@ -209,6 +211,26 @@ def _message_json(
         "timestamp": moment,
         "namespace": "buffer",
         "embedding": None,
+    }
+
+
+def restored(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message that an application brings back, as it is stored: its own words stay apart from ours."""
+    own = {name: message[name] for name in ("agent_id", "metadata") if message.get(name)}
+    return {
+        "role": message["role"],
+        "content": message["content"],
+        "ts": message.get("timestamp"),
+        "metadata": {"restored": own} if own else {},
+    }
+
+
+def restored_json(session_id: str, loaded: int, dropped: int) -> dict[str, Any]:
+    return {
+        "session_id": session_id,
+        "messages_loaded": loaded,
+        "messages_dropped": dropped,
+        "message": f"Restored {loaded} messages.",
     }
 
 
@@ -235,3 +257,13 @@ def one_request_json(request: TurnRequest, reply: Message | None) -> dict[str, A
     if request.run.status != RunStatus.SUCCEEDED or reply is None:
         return told
     return told | {"result": {"role": "assistant", "content": reply.content}}
+
+
+def cancelled_json(name: str, *, ended: bool) -> dict[str, Any]:
+    """`ended`: it has stopped; else it stops after the step it is in."""
+    return {
+        "request_id": name,
+        "status": "cancelled",
+        "cancellation": "immediate" if ended else "cooperative",
+        "message": "The request was cancelled." if ended else "The request is being cancelled.",
+    }

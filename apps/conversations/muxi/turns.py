@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING
 from apps.conversations.carried import CarriedTurn
 from apps.conversations.inline import live_run
 from apps.conversations.muxi.asks import invalid
+from apps.conversations.outcomes import failure_of_provider
 from apps.conversations.overlord import ask_model
 from apps.conversations.services import accept_turn
 from apps.core import net
 from apps.core.aio import db_call
 from apps.core.errors import DomainError, IdempotencyConflict
+from apps.engine.audio import transcribe
+from apps.engine.ports import ProviderFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from apps.conversations.muxi.admission import AdmittedTurn
+    from apps.conversations.muxi.admission import AdmittedTurn, Recording
     from apps.runs.holding import Hold
     from apps.runs.runner import LiveRun
     from apps.surfaces.kit import Reply
@@ -42,6 +45,15 @@ async def admitted_once(admit: Callable[[], AdmittedTurn]) -> AdmittedTurn:
             if time.monotonic() > until:
                 raise
         await asyncio.sleep(LOOK_EVERY)
+
+
+async def listen(recording: Recording) -> str:
+    """What is said in the recordings, one after the other. Raises NoTranscription, and as a turn does."""
+    try:
+        heard = [await transcribe(recording.model, clip) for clip in recording.clips]
+    except ProviderFailed as error:
+        raise failure_of_provider(error) from None
+    return "\n".join(text.strip() for text in heard if text.strip())
 
 
 def begin(admitted: AdmittedTurn) -> CarriedTurn:

@@ -66,18 +66,18 @@ def restore_session(
     *,
     end_user: str,
     key: str,
-    agent_id: UUID,
     messages: Sequence[dict[str, Any]],
 ) -> Session:
     """An end user's conversation as its application remembers it: `messages` replace what was said.
 
-    It comes into being where there is none of that name. Raises TurnInProgress.
+    Each with `role`, `content`, `ts` and `metadata` where there is some. It comes into being where
+    there is none of that name. Raises TurnInProgress.
     """
     actor.need(Scope.WRITE)
     known = find_by_external_key(actor, MUXI, key, end_user=end_user)
     facts: list[Fact] = []
     if known is None:
-        session = _conversation(actor, end_user, key, agent_id, messages)
+        session = _conversation(actor, end_user, key, messages)
         insert(session)
         facts.append(
             SessionCreated(session_id=session.pk, title=session.title, source=session.source)
@@ -96,12 +96,11 @@ def restore_session(
 
 
 def _conversation(
-    actor: Actor, end_user: str, key: str, agent_id: UUID, messages: Sequence[dict[str, Any]]
+    actor: Actor, end_user: str, key: str, messages: Sequence[dict[str, Any]]
 ) -> Session:
     said = next((m["content"].strip() for m in messages if m["role"] == "user"), "")
     return Session(
         workspace_id=actor.workspace_id,
-        agent_id=agent_id,
         source=MUXI,
         external_key=key,
         end_user=end_user,

@@ -103,16 +103,16 @@ def _question(actor: Actor, request: TurnRequest, approval_id: Any) -> dict[str,
 
 
 def _about(request: TurnRequest) -> dict[str, Any]:
-    took = timezone.now() - request.created_at
+    took, hook = timezone.now() - request.created_at, request.webhook or {}
     return {
         "id": request.name,
         "object": "response",
         "timestamp": time.time_ns() // 1_000_000,
-        "formation_id": request.webhook["formation"],
+        "formation_id": hook["formation"],
         "user_id": request.end_user,
         "processing_time": round(took.total_seconds(), 3),
         "processing_mode": "async",
-        "webhook_url": request.webhook["url"],
+        "webhook_url": hook["url"],
         "error": None,
         "response": [],
     }

@@ -305,9 +305,8 @@ def _issue(
     *,
     purpose: str = "",
 ) -> tuple[ApiToken, str]:
-    raw, token_id = new_token(_PREFIXES[kind]), uuid7()
+    raw = new_token(_PREFIXES[kind])
     token = ApiToken(
-        id=token_id,
         kind=kind.value,
         user_id=holder.user_id,
         workspace_id=holder.workspace_id,
@@ -318,16 +317,13 @@ def _issue(
         scope=scope.word,
         prefix=raw[:_SHOWN],
         digest=digest(raw),
-        sealed_secret=_sealed_copy(kind, raw, holder.workspace_id, token_id),
     )
     token.save(force_insert=True)
     _tell(who, token)
     return token, raw
 
 
-def _sealed_copy(
-    kind: TokenKind, raw: str, workspace_id: UUID | None, token_id: UUID
-) -> bytes | None:
+def _sealed_copy(kind: TokenKind, raw: str, workspace_id: UUID, token_id: UUID) -> bytes | None:
     """An admin key signs its formation's webhooks (contract/muxi.md §5.5): a digest cannot."""
     if kind != TokenKind.ADMIN_KEY:
         return None
