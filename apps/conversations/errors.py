@@ -74,6 +74,13 @@ class RequestOver(InvalidInput):
     message = "The request has ended already."
 
 
+class NotAudio(InvalidInput):
+    """`details`: field, invalid_content_type."""
+
+    code = "not_audio"
+    message = "An audio file is needed."
+
+
 class TriggerNotFound(NotFound):
     code = "trigger_not_found"
     message = "There is no such trigger."

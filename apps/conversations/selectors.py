@@ -254,7 +254,7 @@ def _requests(actor: Actor, end_user: str | None) -> QuerySet[TurnRequest]:
     actor.need(Scope.READ)
     rows: QuerySet[TurnRequest] = TurnRequest.objects.in_workspace(actor.workspace_id)
     mine = rows if end_user is None else rows.filter(end_user=end_user)
-    return mine.select_related("run", "session")
+    return mine.select_related("run__agent", "session")
 
 
 def request_names(actor: Actor, run_ids: Collection[UUID]) -> dict[UUID, str]:

@@ -49,9 +49,13 @@ NAMES: Mapping[str, str] = {
     "operation_failed": "OPERATION_FAILED",
     "turn_cancelled": "CANCELLED",
     "turn_in_progress": "OPERATION_FAILED",
+    "not_audio": "VALIDATION_ERROR",
     "audio_unavailable": "UNPROCESSABLE_ENTITY",
     "mcp_server_not_found": "MCP_SERVER_NOT_FOUND",
 }
+
+
+UNTOLD = frozenset({"fields", "retry_after"})  # of an error's details: told in other places
 
 
 class MuxiFormation(Surface):
@@ -90,7 +94,7 @@ class MuxiFormation(Surface):
 
     def error_body(self, error: DomainError, status: int, seen: Credentials) -> Any:
         code, family = code_of(error), CODES[error.kind][1]
-        data: dict[str, Any] = {}
+        data = {name: value for name, value in error.details.items() if name not in UNTOLD}
         if problems := validation_errors(error):
             code, data = "VALIDATION_ERROR", {"validation_errors": problems}
         return envelope(

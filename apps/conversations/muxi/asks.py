@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
 
+from apps.conversations.errors import NotAudio
 from apps.conversations.services.messages import MAX_CONTENT
 from apps.core.errors import InvalidInput
 from apps.surfaces.parsing import read_json
@@ -115,7 +116,7 @@ def parse_audio(raw: bytes) -> AudioAsk:
     for place, file in enumerate(ask.files):
         if not file.kind.startswith("audio/"):
             field = f"files.{place}.content_type"
-            raise InvalidInput(
+            raise NotAudio(
                 f"{field}: an audio file is needed, this is {file.kind or 'of no type'}.",
                 field=field,
                 invalid_content_type=file.kind,
