@@ -25,6 +25,7 @@ from apps.conversations.models import (
 from apps.core.actor import Scope
 from apps.core.prepared import prepared
 from apps.core.rows import execute
+from apps.runs.models import TERMINAL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -255,6 +256,11 @@ def _requests(actor: Actor, end_user: str | None) -> QuerySet[TurnRequest]:
     rows: QuerySet[TurnRequest] = TurnRequest.objects.in_workspace(actor.workspace_id)
     mine = rows if end_user is None else rows.filter(end_user=end_user)
     return mine.select_related("run__agent", "session")
+
+
+def is_over(actor: Actor, request: TurnRequest) -> bool:
+    """Whether the turn has ended, as it is now."""
+    return get_request(actor, request.end_user, request.name).run.status in TERMINAL
 
 
 def request_names(actor: Actor, run_ids: Collection[UUID]) -> dict[UUID, str]:

@@ -27,7 +27,6 @@ from apps.core.errors import DomainError, InvalidInput
 from apps.events import sse
 from apps.events.http import Exchange, StreamingApp
 from apps.events.hub import hub
-from apps.runs.models import TERMINAL
 from apps.surfaces import muxi_formation
 from apps.surfaces.muxi_formation import ADMIN, EITHER
 
@@ -94,15 +93,11 @@ class RequestEvents(Feed):
             return
         encoder = AsRows(TURN_NAMES, tokens=True)
         sub = await self.subscribed(asker, encoder, EITHER, request.session_id)
-        if await db_call(_is_over, asker, request):  # looked at once its end would be heard
+        if await db_call(selectors.is_over, asker.actor, request):  # once its end would be heard
             sub.close()
             await _only(exchange, "This request is not streaming.")
             return
-        agent = request.run.agent.name if request.run.agent else ""
-        about = About(request.name, request.session.external_key, request.end_user, agent)
-        turn = OneTurn(request.run_id, about, sub.end)
-        sub.send(turn.opening().decode())
-        await _serve(exchange, sub, turn)
+        await _serve(exchange, sub, _one_turn(request, sub))
 
 
 class Logs(Feed):
@@ -153,9 +148,12 @@ def _request(seen: Credentials) -> tuple[Asker, TurnRequest | None]:
     return asker, request if request.session.external_key == key else None
 
 
-def _is_over(asker: Asker, request: TurnRequest) -> bool:
-    now = selectors.get_request(asker.actor, request.end_user, request.name)
-    return now.run.status in TERMINAL
+def _one_turn(request: TurnRequest, sub: Subscription) -> OneTurn:
+    agent = request.run.agent.name if request.run.agent else ""
+    about = About(request.name, request.session.external_key, request.end_user, agent)
+    turn = OneTurn(request.run_id, about, sub.end)
+    sub.send(turn.opening().decode())
+    return turn
 
 
 def _filters(seen: Credentials) -> tuple[Asker, dict[str, str]]:
