@@ -32,6 +32,7 @@ from apps.engine.errors import NoTranscription
 from apps.engine.ports import Sampling
 from apps.engine.refs import canonical_ref
 from apps.formations import registry
+from apps.formations.bundles import BundleError, render
 from apps.formations.end_users import end_user_of
 from apps.knowledge.selectors import prompt_context
 from apps.surfaces import idempotency, muxi_formation
@@ -276,10 +277,8 @@ def trigger_of(formation: Running, name: str) -> str:
 
 def rendered(template: str, data: dict[str, Any]) -> str:
     """The template with `data` in its places; TriggerUnusable names what is missing."""
-    from apps.formations.bundles import BundleError, render
-
     try:
-        said: str = render(template, data)
+        said = render(template, data)
     except BundleError as error:
         raise TriggerUnusable(error.message) from None
     if not said.strip() or len(said) > MAX_CONTENT:
