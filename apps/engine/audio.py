@@ -16,7 +16,7 @@ import httpx
 from apps.engine.choice import resolve
 from apps.engine.errors import NoTranscription
 from apps.engine.ports import Fault, ProviderFailed
-from apps.engine.providers.openai_compatible import CONNECT, OpenAICompatible, client
+from apps.engine.providers.openai_compatible import CONNECT, OpenAICompatible, transport
 
 SECONDS = 120.0
 MAX_ANSWER = 1024 * 1024
@@ -56,15 +56,14 @@ async def _asked(provider: OpenAICompatible, model: str, clip: Clip) -> str:
     headers = {"Content-Type": f"multipart/form-data; boundary={mark}", "User-Agent": "polymux"}
     if provider.api_key:
         headers["Authorization"] = f"Bearer {provider.api_key}"
-    http = client()
-    message = http.build_request(
+    message = httpx.Request(
         "POST",
         f"{provider.base_url}/audio/transcriptions",
         content=_form(mark, model, clip),
         headers=headers | {"Accept-Encoding": "identity"},
-        timeout=httpx.Timeout(SECONDS, connect=CONNECT),
+        extensions={"timeout": {"connect": CONNECT, "read": SECONDS}},
     )
-    response = await http.send(message, stream=True)
+    response = await transport().handle_async_request(message)
     try:
         if response.status_code == 404:
             raise NoTranscription(f"{provider.name} has no audio endpoint.")

@@ -55,6 +55,7 @@ NAMES: Mapping[str, str] = {
 }
 
 
+STATUS_OF_CODE = {"turn_cancelled": 499}
 UNTOLD = frozenset({"fields", "retry_after"})  # of an error's details: told in other places
 
 
@@ -90,7 +91,9 @@ class MuxiFormation(Surface):
         return doors.first_workspace(caller)
 
     def status_of(self, error: DomainError) -> int:
-        return 422 if validation_errors(error) else super().status_of(error)
+        if validation_errors(error):
+            return 422
+        return STATUS_OF_CODE.get(error.code) or super().status_of(error)
 
     def error_body(self, error: DomainError, status: int, seen: Credentials) -> Any:
         code, family = code_of(error), CODES[error.kind][1]

@@ -9,9 +9,13 @@ import threading
 import httpx
 import pytest
 
+from apps.conversations.inline import InlineJournal, live_run
 from apps.conversations.models import Attachment, Message, Session, TurnRequest
+from apps.conversations.muxi.admission import admit_chat
+from apps.engine.ports import Spend
 from apps.formations.services import create_agent
 from apps.runs.models import Run
+from apps.surfaces.kit import Credentials
 from tests.live.conftest import as_user
 from tests.support.stack import wait_until
 from tests.support.stub_provider import Reply
@@ -219,6 +223,29 @@ def test_a_conversation_has_one_turn_at_a_time(kim, stack):
     assert refused.json()["error"]["message"] == later.json()["error"]["message"]
 
 
+def test_a_turn_that_takes_longer_than_its_threshold_goes_on_alone(kim, stack):
+    stack.stub.queue(Reply(("Late",), delay=0.3))
+    answer = kim.post("/chat", json=HELLO | {"threshold_seconds": 0.01})
+    assert (answer.status_code, answer.json()["type"]) == (202, "chat.async_accepted")
+    path = answer.json()["data"]["poll_url"].removeprefix("/v1")
+    told = wait_until(
+        lambda: (found := kim.get(path).json()["data"])["status"] == "completed" and found
+    )
+    assert told["result"]["content"] == "Late"
+
+
+def test_a_cancelled_request_says_so_to_who_waits_for_it(kim, stack):
+    stack.stub.script("default", Reply(hang=True))
+    answers = []
+    body = HELLO | {"request_id": "long"}
+    waiting = threading.Thread(target=lambda: answers.append(kim.post("/chat", json=body)))
+    waiting.start()
+    wait_until(lambda: stack.stub.requests)
+    assert kim.delete("/requests/long").status_code == 200
+    waiting.join(20)
+    assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (499, "CANCELLED")
+
+
 KEY = {"X-Muxi-Idempotency-Key": "k1"}
 
 
@@ -254,3 +281,26 @@ def test_two_at_once_with_one_key_are_one_flight(kim, stack, monkeypatch):
     assert len(set(answers)) == 1
     assert len(answers) == 3
     assert len(stack.stub.requests) == 1
+
+
+def admitted(team, user="kim", **body):
+    """As the route admits it, in this thread."""
+    content = {"message": "Hello"} | body
+    headers = {name.lower(): value for name, value in team.headers(user=user).items()}
+    seen = Credentials(
+        headers, {}, {}, "POST", "/v1/chat", "/v1/chat", "", "req_a", formation=team.ref
+    )
+    return admit_chat(seen, json.dumps(content).encode())
+
+
+def test_a_turn_costs_few_queries(team, stack, count_queries):
+    create_agent(team.home_owner, name="helper")
+    admitted(team)  # what is remembered: the crew, the prompt's context, the document
+    with count_queries(2):  # the key with its home, the formation
+        admitted(team)
+    turn = admitted(team, session_id="s").turn
+    journal = InlineJournal(turn, live_run(turn))
+    with count_queries(5):  # budgets, all rows at once, their facts; between begin and commit
+        journal._open(Spend(100))
+    with count_queries(4):  # and for a known conversation: it, and what was said
+        admitted(team, session_id="s")

@@ -99,9 +99,13 @@ class FormationApp(StreamingApp):
     async def _whole(self, exchange: Exchange, admitted: AdmittedTurn) -> Reply:
         turn = self._begun(exchange, admitted)
         try:
-            outcome = answered(await asyncio.shield(turn.task))
+            done, _ = await asyncio.wait([turn.task], timeout=admitted.wish.patience)
         finally:
             admitted.begun = _has_begun(turn)
+        if not done:
+            admitted.goes_alone = True
+            return self._accepted(admitted)
+        outcome = answered(turn.task.result())
         told = self._told(outcome, admitted)
         return _enveloped(admitted, self.object_name, self.done_type, told)
 
@@ -110,7 +114,12 @@ class FormationApp(StreamingApp):
 
     def _begun(self, exchange: Exchange, admitted: AdmittedTurn) -> CarriedTurn:
         turn = turns.begin(admitted)
-        exchange.on_disconnect(turn.live.cancel.set)
+
+        def stop() -> None:
+            if not admitted.goes_alone:
+                turn.live.cancel.set()
+
+        exchange.on_disconnect(stop)
         return turn
 
     # --- Streamed ------------------------------------------------------------------------------

@@ -97,7 +97,10 @@ def enter(seen: Credentials, realm: str, *, scope: Scope = Scope.READ) -> Asker:
 
 @dataclass(slots=True)
 class Wish:
-    """What a turn is asked to be, whichever route brought it. `user_id` as the caller said it."""
+    """What a turn is asked to be, whichever route brought it. `user_id` as the caller said it.
+
+    `patience`: seconds after which a whole answer is no more waited for, and the turn goes on alone.
+    """
 
     said: str
     user_id: str
@@ -108,6 +111,7 @@ class Wish:
     files: Sequence[InFile] = ()
     webhook: dict[str, Any] | None = None
     later: bool = False
+    patience: float | None = None
     streams: bool = False
     as_objects: bool = False
 
@@ -116,7 +120,7 @@ class Wish:
 class AdmittedTurn:
     """A turn that may begin. `undecided`: a model is to say which of the crew answers.
 
-    `begun`: its rows are there, or will be.
+    `begun`: its rows are there, or will be. `goes_alone`: its client was told not to wait.
     """
 
     asker: Asker
@@ -127,6 +131,7 @@ class AdmittedTurn:
     about: About
     claim: idempotency.Claim | None = None
     begun: bool = False
+    goes_alone: bool = False
 
     @property
     def seen(self) -> Credentials:
@@ -246,6 +251,7 @@ def admit_chat(seen: Credentials, raw: bytes) -> AdmittedTurn:
     wish.later = ask.mode == "async"  # which beats streaming
     wish.streams = not wish.later and wants_stream(seen, said=ask.stream)
     wish.as_objects = ask.stream_format == "object"
+    wish.patience = ask.threshold_seconds
     if wish.later:
         wish.webhook = webhook_for(asker.formation, ask.webhook_url)
     return admit_turn(asker, wish, once=not wish.streams)

@@ -95,7 +95,8 @@ async def settle(admitted: AdmittedTurn, reply: Reply | None) -> None:
 
     The bytes of files go where no turn has begun that names them.
     """
-    await db_call(_settle, admitted, reply)
+    if admitted.claim or not admitted.begun:
+        await db_call(_settle, admitted, reply)
 
 
 def _settle(admitted: AdmittedTurn, reply: Reply | None) -> None:
