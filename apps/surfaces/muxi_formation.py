@@ -131,9 +131,9 @@ def idempotency_key(seen: Credentials) -> str | None:
 
 def validation_errors(error: DomainError) -> list[dict[str, str]]:
     """The items of `error.data.validation_errors` (contract §5.3), from an `InvalidInput`'s fields."""
-    problems = getattr(error, "problems", None)
-    if problems:
-        return [dict(problem) for problem in problems]
+    problems = getattr(error, "problems", ())
+    if told := [dict(problem) for problem in problems if isinstance(problem, dict)]:
+        return told
     fields = error.details.get("fields") if error.kind is Kind.INVALID else None
     if not isinstance(fields, dict):
         return []

@@ -41,7 +41,7 @@ def kim(made, settings, recording_queue):
             yield http
 
 
-def test_chats(kim):
+def test_a_chat_in_each_of_its_manners(kim):
     assert_golden(kim.post("/v1/chat", json=HELLO), "muxi/chat.json")
     assert_golden(kim.post("/v1/chat", json=HELLO | {"mode": "async"}), "muxi/chat_async.json")
     streamed = HELLO | {"stream": True}
@@ -54,7 +54,7 @@ def test_chats(kim):
     assert_golden(kim.post("/v1/chat", json=HELLO), "muxi/error_key.json")
 
 
-def test_audiochats(kim, settings):
+def test_a_recording_is_answered(kim, settings):
     stub = StubProvider()
     settings.MODEL_ENDPOINTS = [f"stub={stub.start()}"]
     settings.DEFAULT_MODEL, settings.AUDIO_MODEL = "stub/default", "stub/whisper"
@@ -67,7 +67,7 @@ def test_audiochats(kim, settings):
         stub.stop()
 
 
-def test_triggers(kim):
+def test_a_trigger_is_fired(kim):
     fired = kim.post("/v1/triggers/greet", json={"data": {"name": "Ada"}})
     assert_golden(fired, "muxi/trigger_processing.json")
     waited = kim.post("/v1/triggers/greet?async=false", json={"name": "Ada"})
@@ -83,7 +83,7 @@ def test_triggers(kim):
         ("/v1/logs?user_id=kim&event_type=run.started", "admin", "logs"),
     ],
 )
-def test_feeds(kim, made, path, key, golden):
+def test_a_feed_begins_at_once(kim, made, path, key, golden):
     talk = HELLO | {"session_id": "trip"}
     kim.post("/v1/chat", json=talk)
     user = "kim" if key == "client" else ""
