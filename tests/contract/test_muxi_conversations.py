@@ -10,6 +10,7 @@ from apps.core.clock import now
 from apps.formations.services import create_agent
 from apps.runs.models import Run, RunStatus
 from tests.contract.golden import assert_golden
+from tests.support.formations import document_of, make_formation
 
 pytestmark = pytest.mark.django_db
 
@@ -51,6 +52,14 @@ def test_conversations_are_listed_and_read(team, trip):
     assert_golden(team.get(TRIP, user="kim"), "muxi/session.json")
     assert_golden(team.get(f"{TRIP}/messages", user="kim"), "muxi/session_messages.json")
     assert_golden(team.get("/v1/sessions"), "muxi/error_user.json")
+
+
+def test_a_formation_for_one_user_knows_one_user(aurora, borealis):
+    one = make_formation(borealis.mallory, "one", document=document_of(config={"id": "one"}))
+    one.post(f"{TRIP}/restore", {"messages": SAID}, user="kim")
+    (told,) = one.get("/v1/sessions", user="lee").json()["data"]["sessions"]
+    assert (told["session_id"], told["user_id"]) == ("trip", "0")
+    assert one.get(f"{TRIP}/messages", user="lee").json()["data"]["count"] == 2
 
 
 def test_a_conversation_is_absent_for_everybody_else(team, trip):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from muxi import webhook
 
+from apps.approvals.models import Approval
+from apps.approvals.services import decide
 from apps.conversations.jobs import deliver_due, forget_requests
 from apps.conversations.models import TurnRequest, WebhookDelivery
 from apps.conversations.services import webhooks
 from apps.conversations.services.requests import KEPT
 from apps.core.clock import now
+from apps.formations.services import create_agent
 from tests.live.conftest import as_user
 from tests.support.receiver import Receiver
 from tests.support.stack import wait_until
@@ -126,3 +129,32 @@ def test_old_requests_are_forgotten_with_their_deliveries(kim, receiver):
     forget_requests()
     assert not TurnRequest.unscoped.exists()
     assert not WebhookDelivery.unscoped.exists()
+
+
+def test_a_turn_that_asks_tells_its_webhook_and_goes_on_with_the_answer(kim, stack, team, receiver):
+    create_agent(team.home_owner, name="asker", tools=["ask_user"])
+    stack.stub.queue(Reply("One thing.", calls=(("ask_user", {"question": "Which city?"}),)))
+    body = LATER | {"webhook_url": receiver.url, "request_id": "r", "session_id": "s"}
+    assert kim.post("/chat", json=body).status_code == 202
+    asked = webhook.parse(wait_until(lambda: receiver.heard)[0][1])
+    assert (asked.request_id, asked.status) == ("r", "awaiting_clarification")
+    assert "Which city?" in asked.clarification.question
+    assert asked.clarification.original_message == "Hello"
+    assert asked.raw["request_id"] == "r"
+    assert status_of(kim, "r")["status"] == "awaiting_clarification"
+    decide(team.home_owner, Approval.unscoped.get().pk, decision="approve", answer="Oslo")
+    wait_until(lambda: len(receiver.heard) == 2)
+    assert webhook.parse(receiver.heard[1][1]).status == "completed"
+    assert status_of(kim, "r")["status"] == "completed"
+
+
+def test_a_message_takes_the_place_of_a_turn_that_asks(kim, stack, team):
+    create_agent(team.home_owner, name="asker", tools=["ask_user"])
+    stack.stub.queue(Reply("One thing.", calls=(("ask_user", {"question": "Which city?"}),)))
+    kim.post("/chat", json=LATER | {"request_id": "r", "session_id": "s"})
+    wait_until(lambda: status_of(kim, "r")["status"] == "awaiting_clarification")
+    answer = kim.post("/chat", json={"message": "Oslo", "session_id": "s"})
+    assert answer.status_code == 200, answer.text
+    assert status_of(kim, "r")["status"] == "cancelled"
+    said = [message["content"] for message in stack.stub.requests[-1].body["messages"][1:]]
+    assert (said[0], said[-1]) == ("Hello", "Oslo")

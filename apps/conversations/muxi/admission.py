@@ -25,7 +25,7 @@ from apps.conversations.services.attachments import discard_files, store_file
 from apps.conversations.services.messages import MAX_CONTENT
 from apps.conversations.services.webhooks import RETRIES, TIMEOUT
 from apps.core.actor import Scope
-from apps.core.errors import InvalidInput, Unprocessable
+from apps.core.errors import IdempotencyConflict, InvalidInput, Unprocessable
 from apps.core.ids import wire_id
 from apps.engine.audio import Clip
 from apps.engine.errors import NoTranscription
@@ -41,7 +41,7 @@ from apps.surfaces.kit import Admission
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from apps.conversations.models import Session
+    from apps.conversations.models import Attachment, Session
     from apps.conversations.muxi.asks import AudioAsk, InFile
     from apps.conversations.overlord import Crew
     from apps.core.actor import Actor
@@ -61,6 +61,13 @@ class Replayed(Exception):
 
     def __init__(self, kept: IdempotentReply) -> None:
         self.kept = kept
+
+
+class InFlight(Exception):
+    """Another request with this idempotency key is under way."""
+
+    def __init__(self, credential: str, key: str) -> None:
+        self.credential, self.key = credential, key
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +176,7 @@ def wish_of(asker: Asker, ask: Any, said: str, *, files: Sequence[InFile] = ()) 
 def admit_turn(asker: Asker, wish: Wish, *, once: bool) -> AdmittedTurn:
     """The turn, with everything read that it needs. `once`: its idempotency key is claimed first.
 
-    Raises AgentNotFound, InvalidInput (a file), `Replayed`, IdempotencyConflict (still in progress).
+    Raises AgentNotFound, InvalidInput (a file), `Replayed`, `InFlight`.
     """
     claim = _claimed(asker, wish.end_user) if once else None
     try:
@@ -189,18 +196,28 @@ def _admitted(asker: Asker, wish: Wish) -> AdmittedTurn:
     chosen = _chosen(crew, wish, known)
     agent = chosen or crew.generalist
     session = known or _opened(actor, agent, wish)
-    uploads = [
-        (file, ContentFile(decoded(file, place), file.filename or "file"))
-        for place, file in enumerate(wish.files)
-    ]
-    before = stored_history(actor, session) if known else []
-    files = [
-        store_file(actor, session.pk, upload, mime_type=file.kind[:120]) for file, upload in uploads
-    ]
+    contents = [decoded(file, place) for place, file in enumerate(wish.files)]
     turn = _turn(actor, crew, agent, wish, Place(session, known is None))
+    before = stored_history(actor, session) if known else []
+    files = _kept(actor, session, wish.files, contents)
     turn.files, turn.history = files, [*before, with_files(wish.said, files)]
     about = About(wish.name, session.external_key, wish.user_id, agent.name)
     return AdmittedTurn(asker, wish, turn, crew, chosen is None, about)
+
+
+def _kept(
+    actor: Actor, session: Session, files: Sequence[InFile], contents: Sequence[bytes]
+) -> list[Attachment]:
+    """All of them, or none."""
+    kept: list[Attachment] = []
+    try:
+        for file, content in zip(files, contents, strict=True):
+            upload = ContentFile(content, file.filename or "file")
+            kept.append(store_file(actor, session.pk, upload, mime_type=file.kind[:120]))
+    except BaseException:
+        discard_files(actor, kept)
+        raise
+    return kept
 
 
 def _turn(actor: Actor, crew: Crew, agent: Agent, wish: Wish, place: Place) -> InlineTurn:
@@ -344,14 +361,17 @@ def wants_stream(seen: Credentials, *, said: bool | None) -> bool:
 
 # --- Once only ------------------------------------------------------------------------------------
 def _claimed(asker: Asker, end_user: str) -> idempotency.Claim | None:
-    """The key's claim; None without a key. Raises `Replayed`, IdempotencyConflict."""
+    """The key's claim; None without a key. Raises `Replayed`, `InFlight`."""
     seen = asker.seen
     key = muxi_formation.idempotency_key(seen)
     if key is None:
         return None
     place = f"{asker.actor.workspace_id}\n{seen.method} {seen.path}\n{end_user}"
     credential = f"muxi:{hashlib.sha256(place.encode()).hexdigest()}"
-    found = idempotency.claim(credential, key, SAME)
+    try:
+        found = idempotency.claim(credential, key, SAME)
+    except IdempotencyConflict:
+        raise InFlight(credential, key) from None
     if isinstance(found, idempotency.Claim):
         return found
     raise Replayed(found)

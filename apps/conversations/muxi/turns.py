@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from apps.conversations.carried import CarriedTurn
 from apps.conversations.inline import live_run
+from apps.conversations.muxi.admission import InFlight
 from apps.conversations.muxi.asks import invalid
 from apps.conversations.outcomes import failure_of_provider
 from apps.conversations.overlord import ask_model
@@ -19,6 +20,7 @@ from apps.core.aio import db_call
 from apps.core.errors import DomainError, IdempotencyConflict
 from apps.engine.audio import transcribe
 from apps.engine.ports import ProviderFailed
+from apps.surfaces import idempotency
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,9 +43,14 @@ async def admitted_once(admit: Callable[[], AdmittedTurn]) -> AdmittedTurn:
     while True:
         try:
             return await db_call(admit)
-        except IdempotencyConflict:
-            if time.monotonic() > until:
-                raise
+        except InFlight as other:
+            await _landed(other, until)
+
+
+async def _landed(other: InFlight, until: float) -> None:
+    while await db_call(idempotency.is_in_progress, other.credential, other.key):
+        if time.monotonic() > until:
+            raise IdempotencyConflict
         await asyncio.sleep(LOOK_EVERY)
 
 
