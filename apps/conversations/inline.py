@@ -8,7 +8,6 @@ Once it has waited for a human it is a turn like others: any worker goes on with
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,6 @@ from apps.conversations.asked import (
 from apps.conversations.brought import keep_request
 from apps.conversations.chat import (
     AGENT_KEY,
-    SessionListener,
     allowed_tools,
     fallback_of,
     limits_of,
@@ -44,12 +42,12 @@ from apps.conversations.errors import (
 )
 from apps.conversations.events import MessagePosted, SessionChanged, SessionCreated
 from apps.conversations.history import system_message
+from apps.conversations.listening import TokenListener
 from apps.conversations.models import Message, MessageRole, Session, SessionStatus
 from apps.conversations.services.sessions import lock_session
 from apps.conversations.services.turns import cancel_turns, lock_turns
 from apps.core.aio import db_call
 from apps.core.ids import uuid7
-from apps.core.redact import redacted
 from apps.core.rows import execute, insert
 from apps.core.tools import ToolContext
 from apps.engine.chosen import models_for
@@ -59,7 +57,7 @@ from apps.formations.toolbox import WorkspaceToolBox
 from apps.runs import budgets
 from apps.runs.events import RunStarted
 from apps.runs.holding import Hold, owner_name
-from apps.runs.journal import ASKING, RESULT_IN_EVENT, RunJournal
+from apps.runs.journal import ASKING, RunJournal
 from apps.runs.kinds import Plan
 from apps.runs.models import Run, RunKind, RunStatus
 from apps.runs.runner import LiveRun, drive
@@ -80,8 +78,6 @@ if TYPE_CHECKING:
         Outcome,
         Sampling,
         StepRecord,
-        ToolCall,
-        ToolResult,
         ToolSpec,
     )
     from apps.formations.models import Agent
@@ -98,7 +94,8 @@ class InlineTurn:
 
     `history` is what the request (its `body`) brought, after what is stored if `goes_on`. No body:
     what it brought is stored whole, `files` (whose bytes are) among it. `context`: what is remembered,
-    for the prompt. `asked`: how an end user's application asks for this turn.
+    for the prompt. `asked`: how an end user's application asks for this turn. `makes_room`: called in
+    the transaction in which the turn begins, to refuse it.
     """
 
     actor: Actor
@@ -115,6 +112,7 @@ class InlineTurn:
     context: str = ""
     files: Sequence[Attachment] = ()
     asked: Asked | None = None
+    makes_room: Callable[[], None] | None = None
     run_id: UUID = field(default_factory=uuid7)
 
     @property
@@ -129,33 +127,6 @@ class InlineTurn:
     def marks(self) -> dict[str, Any]:
         """What the run keeps of it as long as it is open."""
         return {END_USER: self.session.end_user} if self.session.end_user else {}
-
-
-class TokenListener(SessionListener):
-    """Tells the request's own writer too: texts, and what becomes of tool calls (polpo.md §11)."""
-
-    def __init__(self, turn: InlineTurn, on_news: Callable[[str | dict[str, Any]], None]) -> None:
-        super().__init__(turn.session.pk, turn.run_id)
-        self._on_news = on_news
-
-    def delta(self, text: str) -> None:
-        self._on_news(text)
-        super().delta(text)
-
-    def call_started(self, call: ToolCall) -> None:
-        about = {"id": call.id, "name": call.name}
-        self._on_news(about | {"state": "preparing"})
-        self._on_news(about | {"state": "calling", "arguments": redacted(call.arguments)})
-
-    def call_ended(self, call: ToolCall, result: ToolResult, seconds: float) -> None:
-        state = "error" if result.is_error else "completed"
-        self._on_news({"id": call.id, "name": call.name, "state": state, "result": shown(result)})
-
-
-def shown(result: ToolResult) -> str:
-    """A result as the live stream tells it: text, without secrets, not too long."""
-    text = result.content if result.data is None else json.dumps(redacted(result.data))
-    return text if len(text) <= RESULT_IN_EVENT else text[:RESULT_IN_EVENT] + "…"
 
 
 class InlineJournal(RunJournal):
@@ -196,6 +167,8 @@ class InlineJournal(RunJournal):
     @transaction.atomic
     def _open_rows(self, worst: Spend) -> Go:
         turn, session = self._turn, self._turn.session
+        if turn.makes_room:
+            turn.makes_room()
         resting: list[Run] = []
         if turn.place.joined:
             self._take(session)
@@ -254,7 +227,9 @@ class InlineJournal(RunJournal):
         return turns
 
     def _reopened(self, session: Session) -> SessionChanged:
+        first = {} if session.agent_id else {"agent_id": self._turn.agent.pk}
         Session.objects.in_workspace(session.workspace_id).filter(pk=session.pk).update(
+            **first,
             status=SessionStatus.RUNNING,
             last_active_at=timezone.now(),
             end_reason="",
@@ -391,7 +366,7 @@ async def _plan(turn: InlineTurn, on_news: Callable[[str | dict[str, Any]], None
         models=models,
         toolbox=toolbox,
         gate=toolbox.gate(),
-        listener=TokenListener(turn, on_news),
+        listener=TokenListener(turn.session.pk, turn.run_id, on_news),
         sampling=sampling_for(agent, turn.sampling),
         limits=limits_of(agent, prefs),
         client_tools=turn.client_tools,

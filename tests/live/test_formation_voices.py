@@ -64,6 +64,12 @@ def test_the_generalist_answers_where_the_model_does_not_say(kim, stack, crew, r
     assert who(kim.post("/chat", json={"message": "Good morning"})) not in {"chef", "pilot"}
 
 
+def test_a_restored_conversation_stays_with_who_answers_first(kim, stack, crew):
+    kim.post("/sessions/s/restore", json={"messages": [{"role": "user", "content": "Hi"}]})
+    assert who(kim.post("/chat", json={"message": "A soup, please", "session_id": "s"})) == "chef"
+    assert who(kim.post("/chat", json={"message": "And aviation?", "session_id": "s"})) == "chef"
+
+
 def test_the_question_to_the_model_counts(kim, stack, team, crew):
     set_budget(team.home_owner, "workspace", team.home_id, tokens=1_000_000)
     kim.post("/chat", json={"message": "soup"})

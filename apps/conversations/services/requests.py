@@ -24,7 +24,7 @@ from apps.conversations.errors import (
     TurnInProgress,
 )
 from apps.conversations.events import MessagePosted, SessionCreated
-from apps.conversations.models import Message, MessageRole, Session, SessionStatus, TurnRequest
+from apps.conversations.models import Message, MessageRole, SessionStatus, TurnRequest
 from apps.conversations.selectors import get_request
 from apps.conversations.services.sessions import lock_session
 from apps.conversations.services.turns import cancel_turns, lock_turns, start_turn
@@ -61,10 +61,12 @@ def accept_turn(actor: Actor, turn: InlineTurn) -> TurnRequest:
 @transaction.atomic
 def _accept(actor: Actor, turn: InlineTurn) -> TurnRequest:
     assert turn.asked is not None
+    if turn.makes_room:
+        turn.makes_room()
     if turn.is_new:
         _open_session(actor, turn)
     else:
-        _lock_resting(actor, turn.session)
+        _lock_resting(actor, turn)
     message = _message(actor, turn)
     insert(message, *turn.files)
     run = start_turn(actor, turn.session, agent_id=turn.agent.pk, run_input=turn.marks)
@@ -84,8 +86,9 @@ def _open_session(actor: Actor, turn: InlineTurn) -> None:
     )
 
 
-def _lock_resting(actor: Actor, session: Session) -> None:
+def _lock_resting(actor: Actor, turn: InlineTurn) -> None:
     """The session, locked and ready for another turn; one that has ended goes on."""
+    session = turn.session
     now = lock_session(actor, session.pk)
     if now.status == SessionStatus.PAUSED:
         raise SessionPaused
@@ -94,7 +97,8 @@ def _lock_resting(actor: Actor, session: Session) -> None:
     need_rest(lock_turns(actor, session.pk), accepted=True)
     cancel_turns(actor, session.pk, reason="interrupted")
     session.end_reason, session.ended_at = "", None
-    session.save(update_fields=["end_reason", "ended_at"])
+    session.agent_id = session.agent_id or turn.agent.pk
+    session.save(update_fields=["agent", "end_reason", "ended_at"])
 
 
 def _message(actor: Actor, turn: InlineTurn) -> Message:
