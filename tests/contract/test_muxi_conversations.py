@@ -82,6 +82,12 @@ def test_a_restored_conversation_replaces_what_was_said(team, trip):
     assert Session.unscoped.count() == 1
 
 
+def test_what_is_said_next_comes_after_what_was_restored(team, trip):
+    ahead = [{"role": "user", "content": "Later", "timestamp": "2999-01-01T00:00:00Z"}]
+    team.post(f"{TRIP}/restore", {"messages": ahead}, user="kim")
+    assert Message.unscoped.get().created_at <= now()
+
+
 def test_a_conversation_is_not_restored_under_its_turn(team, request_one):
     refused = team.post(f"{TRIP}/restore", {"messages": []}, user="kim")
     assert (refused.status_code, Message.unscoped.count()) == (409, 2)
@@ -92,6 +98,7 @@ def test_a_conversation_is_not_restored_under_its_turn(team, request_one):
     [
         (f"{TRIP}/restore", {"messages": [{"role": "robot", "content": ""}]}, "messages.0.role"),
         (f"{TRIP}/restore", {}, "messages"),
+        (f"/v1/sessions/{'x' * 201}/restore", {"messages": []}, "session_id"),
         ("/v1/sessions?limit=0", None, "limit"),
         ("/v1/sessions?limit=1001", None, "limit"),
         (f"{TRIP}/messages?before=soon", None, "before"),

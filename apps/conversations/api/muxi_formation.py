@@ -12,9 +12,8 @@ from django.urls import path
 from rest_framework import serializers
 
 from apps.conversations import selectors, services
-from apps.conversations.muxi import answers
+from apps.conversations.muxi import answers, asks
 from apps.conversations.overlord import crew_of
-from apps.core.actor import Scope
 from apps.formations.api.formation_view import FormationView
 from apps.surfaces.fallback import served_on_loop
 from apps.surfaces.parsing import StrictSerializer
@@ -118,11 +117,10 @@ class RestoreView(ClientView):
     """A conversation as its application remembers it, in place of what we have."""
 
     def post(self, request: Request, session_id: str, **_: Any) -> Response:
+        asks.check_name("session_id", session_id)
         given = Restored.read(request.data)["messages"]
         kept = [answers.restored(message) for message in given[-CAPACITY:]]
-        services.restore_session(
-            self.actor, end_user=self.end_user, key=session_id[:200], messages=kept
-        )
+        services.restore_session(self.actor, end_user=self.end_user, key=session_id, messages=kept)
         told = answers.restored_json(session_id, len(kept), len(given) - len(kept))
         return self.enveloped("session", "session.restored", told)
 
@@ -137,8 +135,6 @@ class RequestsView(FormationView):
 
 
 class RequestView(FormationView):
-    required_scope = Scope.READ
-
     def get(self, request: Request, request_id: str, **_: Any) -> Response:
         found = selectors.get_request(self.actor, self.whose(), request_id)
         told = answers.one_request_json(found, selectors.reply_of(self.actor, found))

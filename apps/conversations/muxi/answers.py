@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from apps.conversations.models import SessionStatus
-from apps.core.clock import rfc3339
+from apps.core.clock import now, rfc3339
 from apps.runs.models import TERMINAL, RunStatus
 from apps.surfaces.muxi_formation import code_of
 
@@ -216,11 +216,12 @@ def _message_json(
 
 def restored(message: Mapping[str, Any]) -> dict[str, Any]:
     """A message that an application brings back, as it is stored: its own words stay apart from ours."""
+    moment = message.get("timestamp")
     own = {name: message[name] for name in ("agent_id", "metadata") if message.get(name)}
     return {
         "role": message["role"],
         "content": message["content"],
-        "ts": message.get("timestamp"),
+        "ts": moment and min(moment, now()),  # what is said next comes after it
         "metadata": {"restored": own} if own else {},
     }
 

@@ -27,9 +27,10 @@ MAX_FILE = 50 * 1024 * 1024  # bytes of one file, decoded
 # One file of the largest size in base64, and room for what stands around it: a body is held in memory.
 MAX_BODY = MAX_FILE * 4 // 3 + 2 * 1024 * 1024
 
+LONGEST_NAME = 200
 _NAME = r"^[^/\x00-\x1f\x7f]+$"  # an id that stands in a path
 Text = Annotated[StrictStr, Field(max_length=255)]
-Named = Annotated[StrictStr, Field(min_length=1, max_length=200, pattern=_NAME)]
+Named = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_NAME, pattern=_NAME)]
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -146,6 +147,12 @@ def decoded(file: InFile, place: int) -> bytes:
         return base64.b64decode(re.sub(r"\s+", "", text), validate=True)
     except (binascii.Error, ValueError):
         raise invalid(field, "This is not base64.", "string", "invalid_format") from None
+
+
+def check_name(field: str, name: str) -> None:
+    """Whether a conversation may be called so; `InvalidInput`."""
+    if len(name) > LONGEST_NAME or not re.match(_NAME, name):
+        raise invalid(field, f"At most {LONGEST_NAME} plain characters.", "string", "too_long")
 
 
 def read_body(raw: bytes) -> Any:
