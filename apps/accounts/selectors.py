@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db.models import Q
+
 from apps.accounts.errors import OperatorsOnly
 from apps.accounts.models import AuditEntry, PlatformRole, User
 from apps.core.actor import Caller, CallerKind, Scope
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from apps.core.actor import Actor
 
+AUDIT_CLEARED = "audit.cleared"
 _PLATFORM_ROLES = {PlatformRole.SUPERADMIN.value, PlatformRole.ADMIN.value}
 
 
@@ -81,6 +84,19 @@ def list_audit(actor: Actor) -> QuerySet[AuditEntry]:
     """One workspace's changes, newest first; admins only."""
     actor.need(Scope.ADMIN)
     return AuditEntry.objects.filter(workspace_id=actor.workspace_id).order_by("-created_at", "-id")
+
+
+def list_audit_view(actor: Actor) -> QuerySet[AuditEntry]:
+    """As `list_audit`, from the last clearing of this view on (see `services.clear_audit_view`)."""
+    rows = list_audit(actor)
+    cleared = AuditEntry.objects.filter(
+        subject_type="audit", subject_id=str(actor.workspace_id), action=AUDIT_CLEARED
+    )
+    last = cleared.order_by("-created_at", "-id").values_list("created_at", "id").first()
+    if last is None:
+        return rows
+    since, mark = last
+    return rows.filter(Q(created_at__gt=since) | Q(created_at=since, id__gte=mark))
 
 
 def list_platform_audit(caller: Caller) -> QuerySet[AuditEntry]:

@@ -15,7 +15,13 @@ from apps.accounts.audit import record_change
 from apps.accounts.errors import EmailTaken, PasswordRefused, PasswordWrong
 from apps.accounts.events import PasswordChanged, UserChanged, UserCreated
 from apps.accounts.models import PlatformRole, User
-from apps.accounts.selectors import get_user, need_platform, system_caller
+from apps.accounts.selectors import (
+    AUDIT_CLEARED,
+    get_user,
+    list_audit_view,
+    need_platform,
+    system_caller,
+)
 from apps.core.actor import Caller, CallerKind
 from apps.core.announce import announce
 from apps.core.checks import checked_email, checked_text, checked_url
@@ -25,8 +31,11 @@ from apps.core.rows import execute
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from apps.core.actor import Actor
+
 __all__ = [
     "change_password",
+    "clear_audit_view",
     "create_operator",
     "create_user",
     "record_change",
@@ -36,6 +45,7 @@ __all__ = [
 
 LONGEST_PASSWORD = 1024
 LONGEST_NAME = 200
+MOST_COUNTED = 10_000  # entries
 
 
 @transaction.atomic
@@ -102,6 +112,19 @@ def update_profile(
     if avatar_url is not None:
         changes["avatar_url"] = checked_url("avatar_url", avatar_url)
     return _apply(caller, user, changes)
+
+
+@transaction.atomic
+def clear_audit_view(actor: Actor) -> int:
+    """The workspace's own view of its record begins anew, with the entry that says so; how many
+    entries it showed, `MOST_COUNTED` at most.
+
+    The installation's record is append-only: it keeps everything, and operators see it.
+    """
+    shown: int = list_audit_view(actor)[:MOST_COUNTED].count()
+    after = {"previous_entries_count": shown}
+    record_change(actor, AUDIT_CLEARED, "audit", actor.workspace_id, after=after)
+    return shown
 
 
 @transaction.atomic

@@ -26,6 +26,7 @@ _SEARCHED = (
     "tasks.task",
     "missions.mission",
     "runs.run",
+    "formations.formation",
     "formations.agent",
     "workspaces.apitoken",
     "approvals.approval",

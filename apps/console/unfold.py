@@ -75,6 +75,18 @@ NAVIGATION = [
         ],
     },
     {
+        "title": "Formations",
+        "separator": True,
+        "items": [
+            _item("Formations", "rocket_launch", "formations_formation"),
+            _item("Versions", "deployed_code_history", "formations_formationversion"),
+            _item("Drafts", "edit_document", "formations_formationdraft"),
+            _item("End users", "contacts", "formations_enduser"),
+            _item("Credentials", "badge", "formations_usercredential"),
+            _item("Server calls", "dns", "formations_servercall"),
+        ],
+    },
+    {
         "title": "Means",
         "separator": True,
         "items": [

@@ -27,6 +27,11 @@ class DefaultAgentStays(Conflict):
     message = "A workspace keeps its default agent. Make another one the default first."
 
 
+class AgentOfFormation(Forbidden):
+    code = "agent_of_formation"
+    message = "This agent comes with the formation: deploy a version without it."
+
+
 class TeamNotFound(NotFound):
     code = "team_not_found"
     message = "No such team."

@@ -184,6 +184,11 @@ class FormationRestarted(FormationFact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormationKeysRotated(FormationFact):
+    name: ClassVar[str] = "formation.keys_rotated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FormationDeleted(FormationFact):
     name: ClassVar[str] = "formation.deleted"
 

@@ -24,6 +24,7 @@ from apps.runs.models import OPEN, Run, RunKind, RunStatus, Step, StepKind
 
 LONGEST_SHOWN = 8_000  # characters of a result
 MOST_CALLS = 2_000
+MOST_COUNTED = 100_000
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -38,6 +39,13 @@ def active_run(actor: Actor, session_id: UUID) -> Run | None:
     """The session's run that has not ended, newest first, or None."""
     runs = Run.objects.in_workspace(actor.workspace_id).filter(session_id=session_id)
     return runs.filter(status__in=OPEN).order_by("-created_at").first()
+
+
+def count_runs(actor: Actor) -> tuple[int, int]:
+    """(runs of the workspace, `MOST_COUNTED` at most; those that have not ended). Two queries."""
+    actor.need(Scope.READ)
+    runs = Run.objects.in_workspace(actor.workspace_id)
+    return runs[:MOST_COUNTED].count(), runs.filter(status__in=OPEN)[:MOST_COUNTED].count()
 
 
 def calls_of_runs(actor: Actor, run_ids: Collection[UUID]) -> list[dict[str, Any]]:

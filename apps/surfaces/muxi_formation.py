@@ -41,9 +41,10 @@ CODES: Mapping[Kind, tuple[str, str]] = {
 # Codes of domain errors that have a name of their own here.
 NAMES: Mapping[str, str] = {
     "agent_not_found": "AGENT_NOT_FOUND",
-    "agent_exists": "AGENT_EXISTS",
+    "agent_name_taken": "AGENT_EXISTS",
     "secret_not_found": "SECRET_NOT_FOUND",
     "secret_exists": "SECRET_EXISTS",
+    "secret_in_use": "SECRET_IN_USE",
     "request_not_found": "REQUEST_NOT_FOUND",
     "trigger_not_found": "TRIGGER_NOT_FOUND",
     "operation_failed": "OPERATION_FAILED",

@@ -140,6 +140,30 @@ class _Forms(threading.local):
 _forms = _Forms()
 
 
+class Text(serializers.CharField):
+    """Text as it was sent: a number is not text."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
+
+
+class Whole(serializers.IntegerField):
+    """A whole number above zero as it was sent: neither text nor true."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=1, **kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
+        return int(super().to_internal_value(data))
+
+
 class StrictSerializer(serializers.Serializer[Any]):
     """Input of one operation. Never a ModelSerializer: its relations look across tenants.
 
@@ -157,7 +181,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         try:
             return dict(form.run_validation(data))
         except serializers.ValidationError as error:
-            raise refused(error.detail) from None
+            raise refused(error.detail, form) from None
 
     @classmethod
     def _kept(cls) -> Self:
@@ -186,8 +210,11 @@ class StrictSerializer(serializers.Serializer[Any]):
         return type(cls.__name__, (cls,), {"refuses_unknown": False})
 
 
-def refused(errors: Any) -> InvalidInput:
-    """DRF's error tree as `InvalidInput`: dotted field -> messages; codes in `.problems`."""
+def refused(errors: Any, form: Any = None) -> InvalidInput:
+    """DRF's error tree as `InvalidInput`: dotted field -> messages; codes in `.problems`.
+
+    `form`: the serializer that refused, which knows what each field should have been.
+    """
     problems = list(_flat(errors, ""))[:100]
     fields: dict[str, list[str]] = {}
     for name, message, _ in problems:
@@ -198,12 +225,33 @@ def refused(errors: Any) -> InvalidInput:
         {
             "field": name or "body",
             "msg": message,
-            "type": "string",
+            "type": _kind_of(form, name),
             "error": _PROBLEMS.get(code, "invalid"),
         }
         for name, message, code in problems
     ]
     return error
+
+
+_KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((serializers.BooleanField,), "boolean"),
+    ((serializers.IntegerField,), "integer"),
+    ((serializers.FloatField, serializers.DecimalField), "number"),
+    ((serializers.ListField, serializers.ListSerializer), "array"),
+    ((serializers.DictField, serializers.BaseSerializer, serializers.JSONField), "object"),
+)
+
+
+def _kind_of(form: Any, name: str) -> str:
+    """What the field with this dotted name takes, in JSON Schema's words."""
+    field = form
+    for step in name.split(".") if name else ():
+        inside = getattr(field, "child", None)
+        field = inside if inside and step.isdigit() else getattr(field, "fields", {}).get(step)
+        if field is None:
+            return "string"
+    kinds = (word for types, word in _KINDS if isinstance(field, types))
+    return next(kinds, "string")
 
 
 def _flat(errors: Any, prefix: str) -> Iterator[tuple[str, str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.core.errors import Conflict, Forbidden
+from apps.core.errors import Conflict, Forbidden, NotFound
 
 
 class WorkspaceSuspended(Forbidden):
@@ -58,3 +58,18 @@ class FileNameTaken(Conflict):
 class FolderNotEmpty(Conflict):
     code = "folder_not_empty"
     message = "The folder is not empty."
+
+
+class SecretNotFound(NotFound):
+    code = "secret_not_found"
+    message = "No such secret."
+
+
+class SecretExists(Conflict):
+    code = "secret_exists"
+    message = "A secret of this name exists already."
+
+
+class SecretInUse(Conflict):
+    code = "secret_in_use"
+    message = "Something still refers to this secret."

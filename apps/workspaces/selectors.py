@@ -26,7 +26,15 @@ from apps.workspaces.credentials import (
     operator_actor,
     refuse_session_token,
 )
-from apps.workspaces.models import ApiToken, Member, TokenKind, Workspace, WorkspaceStatus
+from apps.workspaces.errors import SecretNotFound
+from apps.workspaces.models import (
+    ApiToken,
+    Member,
+    Secret,
+    TokenKind,
+    Workspace,
+    WorkspaceStatus,
+)
 from apps.workspaces.preferences import Preferences, read_preferences
 
 if TYPE_CHECKING:
@@ -51,11 +59,13 @@ __all__ = [
     "default_workspace",
     "find_workspace_id",
     "get_member",
+    "get_secret",
     "get_token",
     "get_workspace",
     "hmac_key",
     "list_keys",
     "list_members",
+    "list_secrets",
     "list_tokens",
     "list_workspaces",
     "may_run_programs",
@@ -205,6 +215,25 @@ def token_limits(token_id: UUID) -> TokenLimits:
         settings.RATE_WRITE_PER_MIN if write is None else write,
         settings.MAX_ACTIVE_SESSIONS if sessions is None else sessions,
     )
+
+
+# --- Secrets --------------------------------------------------------------------------------------
+
+
+def list_secrets(actor: Actor) -> QuerySet[Secret]:
+    """By name, still sealed. Admins."""
+    refuse_session_token(actor)
+    actor.need(Scope.ADMIN)
+    rows: QuerySet[Secret] = Secret.objects.in_workspace(actor.workspace_id)
+    return rows.order_by("name", "id")
+
+
+def get_secret(actor: Actor, name: str) -> Secret:
+    """One, whatever the case of its name; SecretNotFound when absent or foreign."""
+    found = list_secrets(actor).filter(name__iexact=name).first()
+    if found is None:
+        raise SecretNotFound
+    return found
 
 
 def may_run_programs(actor: Actor) -> bool:

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 from django.urls import re_path
 
 from apps.conversations.api import muxi_formation as conversations
+from apps.conversations.api import muxi_status as status
+from apps.formations.api import muxi_agents as agents
+from apps.formations.api import muxi_formation as formations
 from apps.surfaces import muxi_formation
 from apps.surfaces.fallback import ending, unknown_route
+from apps.workspaces.api import muxi_formation as workspaces
 
 if TYPE_CHECKING:
     from django.urls import URLPattern, URLResolver
@@ -21,6 +25,10 @@ if TYPE_CHECKING:
 # Routes that ask for a key, each app's own: `*agents.urlpatterns`, …
 keyed: list[URLPattern | URLResolver] = [
     *conversations.urlpatterns,
+    *status.urlpatterns,
+    *formations.urlpatterns,
+    *agents.urlpatterns,
+    *workspaces.urlpatterns,
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [

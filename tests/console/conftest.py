@@ -27,14 +27,27 @@ from apps.conversations.models import (
     TurnRequest,
     WebhookDelivery,
 )
+from apps.core.actor import Actor
 from apps.core.ids import uuid7
 from apps.events.models import Event
-from apps.formations.models import Agent, McpServer, Team, ToolSetting
+from apps.formations.models import (
+    Agent,
+    DraftFile,
+    EndUser,
+    EndUserIdentifier,
+    FormationDraft,
+    McpServer,
+    ServerCall,
+    Team,
+    ToolSetting,
+    UserCredential,
+)
 from apps.knowledge.models import Memory
 from apps.missions.models import Barrier, Mission
 from apps.runs.models import Budget, Run, Step
 from apps.tasks.models import Assessment, Schedule, Task
 from apps.workspaces.models import ApiToken, Secret, Workspace
+from tests.support.formations import Made, document_of, make_formation
 
 # Whitenoise warns of a folder that only `collectstatic` makes.
 settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
@@ -63,8 +76,8 @@ def console(operator):
 class World:
     """One workspace's rows; every call adds one more of each kind that grows."""
 
-    def __init__(self, workspace: Workspace, user: User) -> None:
-        self.workspace, self.user = workspace, user
+    def __init__(self, workspace: Workspace, user: User, owner: Actor) -> None:
+        self.workspace, self.user, self.owner = workspace, user, owner
         self.agent = Agent.unscoped.create(
             workspace=workspace,
             team=Team.unscoped.get(workspace=workspace),
@@ -103,6 +116,9 @@ class World:
             finished_at=now + timedelta(seconds=2),
             **fields,
         )
+
+    def run_in(self, workspace_id, **fields) -> Run:
+        return Run.unscoped.create(workspace_id=workspace_id, status="succeeded", **fields)
 
     def step(self, run: Run, index: int = 1) -> Step:
         now = timezone.now()
@@ -166,7 +182,27 @@ class World:
             workspace=self.workspace, subject_type="mission", subject_id=mission.pk, **fields
         )
 
+    def formation(self, slug: str = "team", port: int = 8000) -> Made:
+        files = [{"path": "formation.afs", "size": 1234}]
+        config = {"id": slug, "llm": {"api_keys": {"openai": "sk-proj-hunter2hunter2"}}}
+        document = document_of(config=config, files=files)
+        return make_formation(self.owner, slug, document=document, port=port)
+
+    def around_a_formation(self) -> None:
+        """Its draft, calls of the server, and a user with a credential."""
+        home = {"workspace_id": self.formation().home_id}
+        here = {"workspace": self.workspace}
+        draft = FormationDraft.unscoped.create(**here, slug="team", base_version="1.0.0")
+        DraftFile.unscoped.create(**here, draft=draft, path="formation.afs", content=b"id: team")
+        call = {"method": "GET", "path": "/rpc/formations", "status": 200, "milliseconds": 1.5}
+        ServerCall.unscoped.create(**here, **call, at=timezone.now())
+        user = EndUser.unscoped.create(**home, muxi_user_id="usr_kim")
+        EndUserIdentifier.unscoped.create(**home, end_user=user, identifier="kim@example.org")
+        sealed = {"sealed": b"sealed-bytes", "preview": "ghp_abc*****xyz"}
+        UserCredential.unscoped.create(**home, **sealed, end_user="usr_kim", service="github")
+
     def one_of_everything(self) -> None:
+        self.around_a_formation()
         self.assessment(self.task())
         mission = self.mission(group="Hole")
         self.barrier(mission)
@@ -217,4 +253,4 @@ def _beat_rows() -> None:
 
 @pytest.fixture
 def world(aurora):
-    return World(aurora.workspace, aurora.ada_user)
+    return World(aurora.workspace, aurora.ada_user, aurora.ada)

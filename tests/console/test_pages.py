@@ -111,10 +111,20 @@ def test_secrets_are_on_no_page(console, full_world):
     token = full_world.token()
     pages = [
         console.get(reverse(f"admin:{name}_changelist")).text
-        for name in ("workspaces_apitoken", "workspaces_secret", "formations_mcpserver")
+        for name in (
+            "workspaces_apitoken",
+            "workspaces_secret",
+            "formations_mcpserver",
+            "formations_usercredential",
+        )
     ]
     pages.append(console.get(reverse("admin:workspaces_apitoken_change", args=[token.pk])).text)
-    for name, model in (("workspaces_secret", "Secret"), ("formations_mcpserver", "McpServer")):
+    for name, model in (
+        ("workspaces_secret", "Secret"),
+        ("formations_mcpserver", "McpServer"),
+        ("formations_formationversion", "FormationVersion"),
+        ("formations_usercredential", "UserCredential"),
+    ):
         row = next(m for m in MODELS if m.__name__ == model)._default_manager.first()
         pages.append(console.get(reverse(f"admin:{name}_change", args=[row.pk])).text)
     for page in pages:

@@ -11,6 +11,8 @@ PAGES = (
     "/admin/tasks/task/",
     "/admin/tasks/schedule/",
     "/admin/runs/run/",
+    "/admin/formations/formation/",
+    "/admin/formations/formation/deploy/",
     "/admin/conversations/session/",
     "/admin/workspaces/workspace/",
     "/admin/workspaces/apitoken/",

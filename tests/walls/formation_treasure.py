@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Open to everybody by contract: health, documents, the agent card.
 PUBLIC = re.compile(r"/(?:v1/?|v1/health|docs/?|openapi\.json|\.well-known/.*)?")
 # Kinds of ids that are no user's own: what the formation has is the same for all of its users.
-SHARED: frozenset[str] = frozenset()
+SHARED: frozenset[str] = frozenset({"agent_id", "key", "server_id"})
 # A body that the route would take from its owner, so that a refusal is about who asks.
 # Without messages a conversation cannot be restored: restoring makes one where there is none.
 BODIES: dict[str, Any] = {"POST /v1/sessions/{session_id}/restore": {}}
@@ -62,4 +62,7 @@ KINDS: dict[str, Callable[[Treasure], str]] = {
     "user": lambda t: t.user,
     "session_id": lambda t: t.session_id,
     "request_id": lambda t: t.request_id,
+    "agent_id": lambda _: "orchestrator",
+    "key": lambda _: "OPENAI_API_KEY",
+    "server_id": lambda _: "maps",
 }

@@ -14,37 +14,13 @@ from apps.formations import selectors, services
 from apps.formations.errors import TeamNotFound
 from apps.formations.profile import complaining_of, config_of, fields_of, team_config
 from apps.formations.services.volatile import USUAL_TURNS
-from apps.surfaces.parsing import StrictSerializer
+from apps.surfaces.parsing import StrictSerializer, Text, Whole
 from apps.surfaces.polpo import on_projects
 from apps.surfaces.views import PolpoView
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
-
-
-class Text(serializers.CharField):
-    """Text as it was sent: a number is not text."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(trim_whitespace=False, **kwargs)
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return str(super().to_internal_value(data))
-
-
-class Whole(serializers.IntegerField):
-    """A whole number above zero as it was sent: neither text nor true."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(min_value=1, **kwargs)
-
-    def to_internal_value(self, data: Any) -> int:
-        if type(data) is not int:
-            self.fail("invalid")
-        return int(super().to_internal_value(data))
 
 
 def texts(**kwargs: Any) -> serializers.ListField:

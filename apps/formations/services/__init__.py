@@ -20,6 +20,11 @@ from apps.formations.services.agents import (
 )
 from apps.formations.services.calls import forget_old_calls, note_call
 from apps.formations.services.deploying import check_new, deploy
+from apps.formations.services.described import (
+    create_described,
+    delete_described,
+    update_described,
+)
 from apps.formations.services.dev import run_draft, run_folder, stop_draft
 from apps.formations.services.drafts import (
     delete_draft_file,
@@ -28,6 +33,7 @@ from apps.formations.services.drafts import (
     init_draft,
     write_draft_file,
 )
+from apps.formations.services.keys import reload_secrets, rotate_keys
 from apps.formations.services.rolling_back import roll_back
 from apps.formations.services.running import delete_formation, restart, start, stop
 from apps.formations.services.teams import create_team, delete_team, rename_team
@@ -43,8 +49,10 @@ __all__ = [
     "check_new",
     "check_update",
     "create_agent",
+    "create_described",
     "create_team",
     "delete_agent",
+    "delete_described",
     "delete_draft_file",
     "delete_formation",
     "delete_team",
@@ -58,11 +66,13 @@ __all__ = [
     "lock_agents",
     "note_call",
     "register_volatile",
+    "reload_secrets",
     "remove_mcp_server",
     "remove_volatile",
     "rename_team",
     "restart",
     "roll_back",
+    "rotate_keys",
     "run_draft",
     "run_folder",
     "set_tool",
@@ -71,6 +81,7 @@ __all__ = [
     "stop_draft",
     "update",
     "update_agent",
+    "update_described",
     "update_mcp_server",
     "write_draft_file",
 ]

@@ -5,6 +5,13 @@ from __future__ import annotations
 from apps.workspaces.services.files import delete_file, make_folder, rename_file, store_files
 from apps.workspaces.services.homes import create_home, remove_home
 from apps.workspaces.services.members import add_member, change_member, remove_member
+from apps.workspaces.services.secrets import (
+    Merged,
+    create_secret,
+    delete_secret,
+    merge_secrets,
+    set_secret,
+)
 from apps.workspaces.services.tokens import (
     adopt_key,
     expire_session_tokens,
@@ -27,12 +34,15 @@ from apps.workspaces.services.workspaces import (
 )
 
 __all__ = [
+    "Merged",
     "add_member",
     "adopt_key",
     "change_member",
     "create_home",
+    "create_secret",
     "create_workspace",
     "delete_file",
+    "delete_secret",
     "delete_workspace",
     "expire_session_tokens",
     "issue_hmac_key",
@@ -40,6 +50,7 @@ __all__ = [
     "issue_session_token",
     "issue_token",
     "make_folder",
+    "merge_secrets",
     "put_secret",
     "remove_home",
     "remove_member",
@@ -48,6 +59,7 @@ __all__ = [
     "resume_workspace",
     "revoke_key",
     "revoke_token",
+    "set_secret",
     "set_token_limits",
     "store_files",
     "suspend_workspace",

@@ -19,6 +19,8 @@ from apps.formations.models import Agent, McpServer, Team, ToolSetting
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
+CONTACT_LABELS = {"ready": "success", "failed": "danger", "changed": "warning", "unknown": "info"}
+
 
 @admin.register(Team)
 class TeamAdmin(ReadOnlyAdmin):
@@ -156,7 +158,7 @@ class McpServerAdmin(ReadOnlyAdmin):
     )
     readonly_fields = ("state", "program", "tools_shown")
 
-    @display(description="Status", label={"ok": "success", "error": "danger", "unknown": "info"})
+    @display(description="Status", label=CONTACT_LABELS)
     def state(self, row: McpServer) -> str:
         return row.status
 
