@@ -9,9 +9,17 @@ class FormationsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.events.services import subscribe
-        from apps.formations.subscribers import welcome
+        from apps.formations.subscribers import follow_seat, welcome
         from apps.formations.tools import register_tools
-        from apps.workspaces.events import WorkspaceCreated
+        from apps.workspaces.events import (
+            MemberAdded,
+            MemberChanged,
+            MemberRemoved,
+            WorkspaceCreated,
+        )
 
         register_tools()
         subscribe(WorkspaceCreated, welcome)
+        subscribe(MemberAdded, follow_seat)
+        subscribe(MemberChanged, follow_seat)
+        subscribe(MemberRemoved, follow_seat)

@@ -116,8 +116,8 @@ def idempotency_key(seen: Credentials) -> str | None:
 
 def validation_errors(error: DomainError) -> list[dict[str, str]]:
     """The items of `error.data.validation_errors` (contract §5.3), from an `InvalidInput`'s fields."""
-    problems = getattr(error, "problems", None)
-    if problems:
+    problems = [each for each in getattr(error, "problems", ()) if isinstance(each, dict)]
+    if problems:  # of a body; those of a bundle are another kind of thing
         return [dict(problem) for problem in problems]
     fields = error.details.get("fields") if error.kind is Kind.INVALID else None
     if not isinstance(fields, dict):
