@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.urls import re_path
 
+from apps.conversations.api import muxi_formation as conversations
 from apps.surfaces import muxi_formation
 from apps.surfaces.fallback import ending, unknown_route
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from django.urls import URLPattern, URLResolver
 
 # Routes that ask for a key, each app's own: `*agents.urlpatterns`, …
-keyed: list[URLPattern | URLResolver] = []
+keyed: list[URLPattern | URLResolver] = [
+    *conversations.urlpatterns,
+]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *keyed,
