@@ -201,6 +201,14 @@ def find_formation(actor: Actor, slug: str) -> Formation:
     return formation
 
 
+def list_home_ids(actor: Actor) -> list[UUID]:
+    """The homes of what this workspace has deployed, and of its drafts that run."""
+    live = Formation.objects.in_workspace(actor.workspace_id)
+    drafts = FormationDraft.objects.in_workspace(actor.workspace_id).exclude(home=None)
+    ids = live.order_by().values_list("home_id", flat=True)
+    return list(ids.union(drafts.order_by().values_list("home_id", flat=True)))
+
+
 def count_formations(actor: Actor) -> dict[str, int]:
     """Status -> how many."""
     actor.need(Scope.READ)

@@ -11,10 +11,10 @@ import pytest
 from django.core.files.storage import default_storage
 
 from apps.accounts.models import AuditEntry
-from apps.core.actor import Actor, Scope
+from apps.core.actor import Actor, Role, Scope
 from apps.core.errors import Conflict, NotFound, ScopeInsufficient, Unauthenticated
 from apps.events.models import Event
-from apps.formations import health, registry, services
+from apps.formations import health, registry, selectors, services, wire
 from apps.formations.api.progress import finished
 from apps.formations.errors import (
     AlreadyRunning,
@@ -31,6 +31,7 @@ from apps.formations.services import deploying, updating
 from apps.workspaces.credentials import caller_of_home_key
 from apps.workspaces.models import Secret, Workspace
 from apps.workspaces.selectors import actor_in, get_workspace
+from apps.workspaces.services import add_member, change_member, remove_member
 from apps.workspaces.vault import opened_secrets
 from tests.support.management import bundle, operator_of, prepared, sealed
 
@@ -105,6 +106,17 @@ def test_the_people_of_the_workspace_have_the_same_seats_in_the_home(actor, auro
     home_id = deploy(actor).formation.home_id
     assert actor_in(aurora.ada_login, home_id).scope == Scope.ADMIN
     assert actor_in(aurora.cleo_login, home_id).scope == Scope.READ
+
+
+def test_a_seat_in_the_home_follows_the_one_in_the_workspace(actor, aurora):
+    home_id = deploy(actor).formation.home_id
+    change_member(aurora.ada, aurora.ben_user.pk, Role.VIEWER)
+    assert actor_in(aurora.ben_login, home_id).scope == Scope.READ
+    remove_member(aurora.ada, aurora.ben_user.pk)
+    with pytest.raises(NotFound):
+        actor_in(aurora.ben_login, home_id)
+    add_member(aurora.ada, aurora.ben_user.pk, Role.MEMBER)
+    assert actor_in(aurora.ben_login, home_id).scope == Scope.WRITE
 
 
 def test_secrets_lie_sealed_in_the_homes_vault_and_nowhere_else(actor):
@@ -239,6 +251,14 @@ def test_a_deleted_formation_leaves_its_name_and_port_and_no_key(actor):
     again = deploy(actor, more=KEYS)
     assert (again.port, again.formation.home_id == made.formation.home_id) == (made.port, False)
     assert kept != again.formation.current.storage_key
+
+
+def test_a_list_of_formations_costs_one_query(actor, count_queries):
+    for slug in ("one-team", "two-team"):
+        deploy(actor, slug)
+    with count_queries(1):
+        found = [wire.shown(formation) for formation in selectors.list_formations(actor)]
+    assert [item["id"] for item in found] == ["one-team", "two-team"]
 
 
 def test_each_change_is_recorded_and_told_here_and_in_the_home(actor):

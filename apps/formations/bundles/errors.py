@@ -29,7 +29,15 @@ class BundleError(DomainError):
     kind: ClassVar[Kind] = Kind.INVALID
     code: ClassVar[str] = "bundle_invalid"
 
-    def __init__(self, type_name: str, message: str, /, *, file: str = "", line: int = 0) -> None:
+    def __init__(
+        self,
+        type_name: str = "ParseError",
+        message: str = "The bundle is not valid.",
+        /,
+        *,
+        file: str = "",
+        line: int = 0,
+    ) -> None:
         self.problems: tuple[Problem, ...] = (Problem(type_name, message, file, line),)
         super().__init__(str(self.problems[0]), type=type_name, file=file, line=line)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apps.workspaces.services.files import delete_file, make_folder, rename_file, store_files
-from apps.workspaces.services.homes import create_home, remove_home
+from apps.workspaces.services.homes import create_home, remove_home, seat_in_home
 from apps.workspaces.services.members import add_member, change_member, remove_member
 from apps.workspaces.services.secrets import (
     Merged,
@@ -59,6 +59,7 @@ __all__ = [
     "resume_workspace",
     "revoke_key",
     "revoke_token",
+    "seat_in_home",
     "set_secret",
     "set_token_limits",
     "store_files",

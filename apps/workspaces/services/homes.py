@@ -74,6 +74,26 @@ def remove_home(actor: Actor, home_id: UUID) -> None:
     announce(inside, events.WorkspaceRemoved(workspace_id=home.pk))
 
 
+def seat_in_home(actor: Actor, home_id: UUID, user_id: UUID, *, role: str | None) -> None:
+    """Give a person the seat in a home that they have in its workspace now; None: none.
+
+    Its caller, in a transaction, has heard of the change there: who may make it was asked there.
+    """
+    seats = Member.objects.in_workspace(home_id).filter(user_id=user_id)
+    inside = replace(actor, workspace_id=home_id)
+    if role is None:
+        seats.delete()
+        cut_off(user_id=user_id, workspace_id=home_id)
+        record_change(inside, "member.removed", "user", user_id, reason="Left the workspace above.")
+        return
+    if not seats.update(role=role):
+        Member(workspace_id=home_id, user_id=user_id, role=role).save(force_insert=True)
+    after = {"role": role}
+    record_change(
+        inside, "member.changed", "user", user_id, after=after, reason="As in the workspace above."
+    )
+
+
 def _save_under_a_free_slug(home: Workspace) -> None:
     """Slugs are taken once on an installation; whoever has this one keeps it."""
     try:
