@@ -214,6 +214,7 @@ async def ask_model(crew: Crew, message: str, hold: Hold) -> Agent:
         models = await models_for(
             model_of(crew.generalist, crew.preferences),
             fallback_of(crew.generalist, crew.preferences),
+            workspace_id=hold.workspace_id,
         )
         async with asyncio.timeout(ASK_SECONDS):
             name = await _answer(models[0], asked, message, hold)

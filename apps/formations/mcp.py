@@ -20,6 +20,7 @@ from apps.core.errors import DomainError
 from apps.formations import means
 from apps.formations.mcp_tools import Listed, answer_text, pin, readable
 from apps.formations.models import McpServer, McpTransport
+from apps.formations.placing import placed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -217,7 +218,8 @@ async def _entered(stack: AsyncExitStack, connection: Connection) -> Any:
     if server.transport == McpTransport.STDIO:
         from apps.formations.mcp_stdio import child_process
 
-        transport: Any = child_process(server.command, secrets, str(server.id), connection.give_up)
+        command = await asyncio.to_thread(placed, server.command)
+        transport: Any = child_process(command, secrets, str(server.id), connection.give_up)
     else:
         from mcp.client.streamable_http import streamable_http_client
 

@@ -36,6 +36,7 @@ PERIODIC = [
     Periodic("Forget old requests of end users", "conversations.forget_requests", 600),
     Periodic("Expire overdue approvals", "approvals.expire_overdue", 10),
     Periodic("Forget spent limits and replies", "surfaces.forget_expired", 600),
+    Periodic("Forget old management calls", "formations.forget_calls", 3600),
     Periodic("Compact the event log", "events.compact", 3600),
 ]
 

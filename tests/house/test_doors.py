@@ -28,6 +28,7 @@ WITHOUT_ACTOR = {
     "apps.conversations.services.requests.forget_requests": "sweeper",
     "apps.conversations.services.sessions.end_idle_sessions": "sweeper",
     "apps.conversations.services.webhooks.due_webhooks": "sweeper",
+    "apps.formations.services.calls.forget_old_calls": "sweeper",
     "apps.missions.services.advancing.wake_due": "sweeper",
     "apps.tasks.services.scheduling.fire_due": "the tick: it fires in every workspace",
     "apps.runs.selectors.journal_of": "the engine's reading of a run it holds",

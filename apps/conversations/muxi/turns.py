@@ -19,6 +19,7 @@ from apps.core import net
 from apps.core.aio import db_call
 from apps.core.errors import DomainError, IdempotencyConflict
 from apps.engine.audio import transcribe
+from apps.engine.chosen import models_for
 from apps.engine.ports import ProviderFailed
 from apps.surfaces import idempotency
 
@@ -56,8 +57,10 @@ async def _landed(other: InFlight, until: float) -> None:
 
 async def listen(recording: Recording) -> str:
     """What is said in the recordings, one after the other. Raises NoTranscription, and as a turn does."""
+    home = recording.asker.actor.workspace_id
+    choice, *_ = await models_for(recording.model, "", workspace_id=home)
     try:
-        heard = [await transcribe(recording.model, clip) for clip in recording.clips]
+        heard = [await transcribe(choice, clip) for clip in recording.clips]
     except ProviderFailed as error:
         raise failure_of_provider(error) from None
     return "\n".join(text.strip() for text in heard if text.strip())
