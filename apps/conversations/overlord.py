@@ -155,10 +155,11 @@ def crew_of(actor: Actor, *, mark: Any = None) -> Crew:
     return made
 
 
-def forget_crews() -> None:
-    """Read everything anew (tests)."""
+def forget_crews(workspace_id: UUID | None = None) -> None:
+    """Read this workspace's crew anew; None: every one."""
     with _lock:
-        _crews.clear()
+        for key in [key for key in _crews if workspace_id in (None, key[0])]:
+            del _crews[key]
 
 
 def is_active(agent: Agent) -> bool:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from apps.conversations.carried import CarriedTurn
+from apps.conversations.errors import AgentGone
 from apps.conversations.inline import live_run
 from apps.conversations.muxi.admission import InFlight
 from apps.conversations.muxi.asks import invalid
@@ -69,11 +70,17 @@ async def listen(recording: Recording) -> str:
 def begin(admitted: AdmittedTurn) -> CarriedTurn:
     """The turn, under way in a task of its own; the agent is chosen in it where that is open."""
     first = partial(_decide_live, admitted) if admitted.undecided else None
-    return CarriedTurn(admitted.turn, first)
+    return CarriedTurn(admitted.turn, first=first, again=partial(_replace_live, admitted))
 
 
 async def _decide_live(admitted: AdmittedTurn, live: LiveRun) -> None:
     await _decide(admitted, live.hold)
+    live.hold = replace(live.hold, agent_id=admitted.turn.agent.pk)
+
+
+async def _replace_live(admitted: AdmittedTurn, live: LiveRun) -> None:
+    """An update took the agent away in this very moment: the next one answers."""
+    await db_call(admitted.choose_again)
     live.hold = replace(live.hold, agent_id=admitted.turn.agent.pk)
 
 
@@ -89,8 +96,16 @@ async def accept(admitted: AdmittedTurn) -> None:
         await _check_webhook(webhook["url"])
     if admitted.undecided:
         await _decide(admitted, live_run(admitted.turn).hold)
-    await db_call(accept_turn, admitted.asker.actor, admitted.turn)
+    await db_call(_accepted, admitted)
     admitted.begun = True
+
+
+def _accepted(admitted: AdmittedTurn) -> None:
+    try:
+        accept_turn(admitted.asker.actor, admitted.turn)
+    except AgentGone:
+        admitted.choose_again()
+        accept_turn(admitted.asker.actor, admitted.turn)
 
 
 async def _check_webhook(url: str) -> None:
