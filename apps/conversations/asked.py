@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from apps.conversations.errors import TurnInProgress
+from apps.conversations.errors import AgentGone, RequestIdTaken, TurnInProgress
 from apps.conversations.events import FileAttached
 from apps.conversations.models import TurnRequest
 from apps.runs.models import RunStatus
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from django.db import IntegrityError
 
     from apps.conversations.models import Attachment, Session
+    from apps.core.errors import Conflict
     from apps.runs.models import Run
 
 
@@ -45,10 +46,18 @@ def request_row(session: Session, run_id: UUID, asked: Asked) -> TurnRequest:
     )
 
 
-def names_request(error: IntegrityError) -> bool:
-    """True when what stands in the way is another request of that name."""
+# What stands in the way of a turn's rows, by the constraint that says so; else another turn.
+HINDRANCES: dict[str, type[Conflict]] = {
+    "turn_request_once": RequestIdTaken,
+    "runs_run_agent_id_tenant_fk": AgentGone,
+    "conversations_session_agent_id_tenant_fk": AgentGone,
+}
+
+
+def hindrance(error: IntegrityError) -> Conflict:
+    """Why the turn could not begin."""
     diagnosis = getattr(error.__cause__, "diag", None)
-    return getattr(diagnosis, "constraint_name", "") == "turn_request_once"
+    return HINDRANCES.get(getattr(diagnosis, "constraint_name", ""), TurnInProgress)()
 
 
 def need_rest(turns: Iterable[Run], *, accepted: bool) -> None:

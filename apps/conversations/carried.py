@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from apps.conversations.errors import AgentGone
 from apps.conversations.inline import carry_out, live_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    Step = Callable[["LiveRun"], Awaitable[None]]
 
     from apps.conversations.inline import InlineTurn
     from apps.engine.ports import Outcome
@@ -25,24 +28,29 @@ _under_way: set[asyncio.Task[Outcome]] = set()  # the loop itself keeps tasks on
 class CarriedTurn:
     """One turn under way: its task, and the tokens and notices its writer has not sent yet.
 
-    `first` is done before it begins, in the same task.
+    `first` is done before it begins, in the same task; `again` once more, where its agent was removed
+    in the meantime.
     """
 
     def __init__(
-        self, turn: InlineTurn, first: Callable[[LiveRun], Awaitable[None]] | None = None
+        self, turn: InlineTurn, *, first: Step | None = None, again: Step | None = None
     ) -> None:
         self.live = live_run(turn)
         self.untold: list[News] = []
         self.news = asyncio.Event()
-        self.task = asyncio.create_task(self._carry(turn, first))
+        self.task = asyncio.create_task(self._carry(turn, first, again))
         self.task.add_done_callback(self._ended)
         _under_way.add(self.task)
 
-    async def _carry(
-        self, turn: InlineTurn, first: Callable[[LiveRun], Awaitable[None]] | None
-    ) -> Outcome:
+    async def _carry(self, turn: InlineTurn, first: Step | None, again: Step | None) -> Outcome:
         if first is not None:
             await first(self.live)
+        try:
+            return await carry_out(turn, self.live, self._hear)
+        except AgentGone:
+            if again is None:
+                raise
+        await again(self.live)
         return await carry_out(turn, self.live, self._hear)
 
     def _hear(self, news: News) -> None:

@@ -98,6 +98,13 @@ class TurnInProgress(Conflict):
     message = "A turn of this session is still in progress."
 
 
+class AgentGone(Conflict):
+    """The agent was removed between its choice and the turn's beginning."""
+
+    code = "agent_gone"
+    message = "The agent was removed in this very moment. Try again."
+
+
 class TurnCancelled(Conflict):
     code = "turn_cancelled"
     message = "The turn was cancelled."

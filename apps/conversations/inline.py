@@ -19,8 +19,8 @@ from django.utils import timezone
 from apps.conversations.asked import (
     END_USER,
     attached,
+    hindrance,
     named_files,
-    names_request,
     need_rest,
     request_row,
 )
@@ -35,7 +35,6 @@ from apps.conversations.chat import (
 )
 from apps.conversations.continuing import REOPENED, STATELESS, anew, let_go
 from apps.conversations.errors import (
-    RequestIdTaken,
     SessionEnded,
     SessionPaused,
     TurnInProgress,
@@ -162,7 +161,7 @@ class InlineJournal(RunJournal):
         try:
             return self._open_rows(worst)
         except IntegrityError as error:
-            raise (RequestIdTaken if names_request(error) else TurnInProgress) from None
+            raise hindrance(error) from None
 
     @transaction.atomic
     def _open_rows(self, worst: Spend) -> Go:

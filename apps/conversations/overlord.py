@@ -155,10 +155,11 @@ def crew_of(actor: Actor, *, mark: Any = None) -> Crew:
     return made
 
 
-def forget_crews() -> None:
-    """Read everything anew (tests)."""
+def forget_crews(workspace_id: UUID | None = None) -> None:
+    """Read this workspace's crew anew; None: every one."""
     with _lock:
-        _crews.clear()
+        for key in [key for key in _crews if workspace_id in (None, key[0])]:
+            del _crews[key]
 
 
 def is_active(agent: Agent) -> bool:
@@ -214,6 +215,7 @@ async def ask_model(crew: Crew, message: str, hold: Hold) -> Agent:
         models = await models_for(
             model_of(crew.generalist, crew.preferences),
             fallback_of(crew.generalist, crew.preferences),
+            workspace_id=hold.workspace_id,
         )
         async with asyncio.timeout(ASK_SECONDS):
             name = await _answer(models[0], asked, message, hold)

@@ -10,13 +10,16 @@ import asyncio
 import json
 import secrets
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import httpx
 
-from apps.engine.choice import resolve
 from apps.engine.errors import NoTranscription
 from apps.engine.ports import Fault, ProviderFailed
 from apps.engine.providers.openai_compatible import CONNECT, OpenAICompatible, transport
+
+if TYPE_CHECKING:
+    from apps.engine.ports import ModelChoice
 
 SECONDS = 120.0
 MAX_ANSWER = 1024 * 1024
@@ -31,13 +34,8 @@ class Clip:
     audio: bytes
 
 
-async def transcribe(ref: str, clip: Clip) -> str:
-    """What is said in it, by the model `provider/model`.
-
-    Raises `NoTranscription` (the provider has no such endpoint), ModelUnknown, ProviderNotConfigured,
-    `ProviderFailed`.
-    """
-    choice = await asyncio.to_thread(resolve, ref)
+async def transcribe(choice: ModelChoice, clip: Clip) -> str:
+    """What is said in it. Raises `NoTranscription` (the provider has no such endpoint), `ProviderFailed`."""
     if not isinstance(choice.provider, OpenAICompatible):
         raise NoTranscription(f"{choice.provider.name} does not transcribe.")
     try:

@@ -7,7 +7,8 @@ import base64
 import pytest
 
 from apps.conversations.overlord import forget_crews
-from apps.formations.services import create_agent
+from apps.formations.models import Agent
+from apps.formations.services import create_agent, delete_agent
 from apps.runs.budgets import set_budget
 from apps.runs.models import Budget
 from tests.live.conftest import as_user
@@ -68,6 +69,20 @@ def test_a_restored_conversation_stays_with_who_answers_first(kim, stack, crew):
     kim.post("/sessions/s/restore", json={"messages": [{"role": "user", "content": "Hi"}]})
     assert who(kim.post("/chat", json={"message": "A soup, please", "session_id": "s"})) == "chef"
     assert who(kim.post("/chat", json={"message": "And aviation?", "session_id": "s"})) == "chef"
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_an_agent_removed_in_this_very_moment_drops_no_request(kim, stack, team, crew, mode):
+    chef = kim.post("/chat", json={"message": "soup"})  # the crew is remembered now
+    assert who(chef) == "chef"
+    gone = Agent.unscoped.get(workspace_id=team.home_id, name="chef")
+    delete_agent(team.home_owner, gone.pk)
+    answer = kim.post("/chat", json={"message": "soup", "mode": mode, "request_id": "r"})
+    assert answer.status_code in {200, 202}, answer.text
+    told = wait_until(
+        lambda: (s := kim.get("/requests/r").json()["data"])["status"] == "completed" and s
+    )
+    assert told["result"]["content"] == "Hello from the stub."
 
 
 def test_the_question_to_the_model_counts(kim, stack, team, crew):

@@ -19,7 +19,7 @@ from apps.conversations.inline import InlineTurn
 from apps.conversations.models import MUXI
 from apps.conversations.muxi.answers import About
 from apps.conversations.muxi.asks import decoded, parse_audio, parse_chat, parse_trigger
-from apps.conversations.overlord import choose, crew_of
+from apps.conversations.overlord import choose, crew_of, forget_crews
 from apps.conversations.selectors import find_by_external_key
 from apps.conversations.services.attachments import discard_files, store_file
 from apps.conversations.services.messages import MAX_CONTENT
@@ -152,6 +152,12 @@ class AdmittedTurn:
         turn.context = prompt_context(turn.actor, agent_id=agent.pk)
         if turn.is_new:
             turn.session.agent_id = agent.pk
+
+    def choose_again(self) -> None:
+        """By their words alone, among those who are there now; else the generalist."""
+        forget_crews(self.asker.actor.workspace_id)
+        self.crew = crew_of(self.asker.actor)
+        self.give_to(choose(self.crew, self.wish.said) or self.crew.generalist)
 
     def discard(self) -> None:
         """Nothing came of it: the bytes of its files may go."""

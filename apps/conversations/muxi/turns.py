@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from apps.conversations.carried import CarriedTurn
+from apps.conversations.errors import AgentGone
 from apps.conversations.inline import live_run
 from apps.conversations.muxi.admission import InFlight
 from apps.conversations.muxi.asks import invalid
@@ -19,6 +20,7 @@ from apps.core import net
 from apps.core.aio import db_call
 from apps.core.errors import DomainError, IdempotencyConflict
 from apps.engine.audio import transcribe
+from apps.engine.chosen import models_for
 from apps.engine.ports import ProviderFailed
 from apps.surfaces import idempotency
 
@@ -56,8 +58,10 @@ async def _landed(other: InFlight, until: float) -> None:
 
 async def listen(recording: Recording) -> str:
     """What is said in the recordings, one after the other. Raises NoTranscription, and as a turn does."""
+    home = recording.asker.actor.workspace_id
+    choice, *_ = await models_for(recording.model, "", workspace_id=home)
     try:
-        heard = [await transcribe(recording.model, clip) for clip in recording.clips]
+        heard = [await transcribe(choice, clip) for clip in recording.clips]
     except ProviderFailed as error:
         raise failure_of_provider(error) from None
     return "\n".join(text.strip() for text in heard if text.strip())
@@ -66,11 +70,17 @@ async def listen(recording: Recording) -> str:
 def begin(admitted: AdmittedTurn) -> CarriedTurn:
     """The turn, under way in a task of its own; the agent is chosen in it where that is open."""
     first = partial(_decide_live, admitted) if admitted.undecided else None
-    return CarriedTurn(admitted.turn, first)
+    return CarriedTurn(admitted.turn, first=first, again=partial(_replace_live, admitted))
 
 
 async def _decide_live(admitted: AdmittedTurn, live: LiveRun) -> None:
     await _decide(admitted, live.hold)
+    live.hold = replace(live.hold, agent_id=admitted.turn.agent.pk)
+
+
+async def _replace_live(admitted: AdmittedTurn, live: LiveRun) -> None:
+    """An update took the agent away in this very moment: the next one answers."""
+    await db_call(admitted.choose_again)
     live.hold = replace(live.hold, agent_id=admitted.turn.agent.pk)
 
 
@@ -86,8 +96,16 @@ async def accept(admitted: AdmittedTurn) -> None:
         await _check_webhook(webhook["url"])
     if admitted.undecided:
         await _decide(admitted, live_run(admitted.turn).hold)
-    await db_call(accept_turn, admitted.asker.actor, admitted.turn)
+    await db_call(_accepted, admitted)
     admitted.begun = True
+
+
+def _accepted(admitted: AdmittedTurn) -> None:
+    try:
+        accept_turn(admitted.asker.actor, admitted.turn)
+    except AgentGone:
+        admitted.choose_again()
+        accept_turn(admitted.asker.actor, admitted.turn)
 
 
 async def _check_webhook(url: str) -> None:

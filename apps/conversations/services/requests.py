@@ -10,18 +10,16 @@ from django.utils import timezone
 
 from apps.conversations.asked import (
     attached,
+    hindrance,
     named_files,
-    names_request,
     need_rest,
     request_row,
 )
 from apps.conversations.continuing import REOPENED
 from apps.conversations.errors import (
-    RequestIdTaken,
     RequestOver,
     SessionEnded,
     SessionPaused,
-    TurnInProgress,
 )
 from apps.conversations.events import MessagePosted, SessionCreated
 from apps.conversations.models import Message, MessageRole, SessionStatus, TurnRequest
@@ -49,13 +47,13 @@ SWEEP_BATCH = 1_000
 def accept_turn(actor: Actor, turn: InlineTurn) -> TurnRequest:
     """Store what is said, and queue the turn that answers it; a turn that rests is interrupted.
 
-    Raises TurnInProgress, SessionPaused, SessionEnded, RequestIdTaken.
+    Raises TurnInProgress, SessionPaused, SessionEnded, RequestIdTaken, AgentGone.
     """
     actor.need(Scope.WRITE)
     try:
         return _accept(actor, turn)
     except IntegrityError as error:
-        raise (RequestIdTaken if names_request(error) else TurnInProgress) from None
+        raise hindrance(error) from None
 
 
 @transaction.atomic
