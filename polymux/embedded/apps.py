@@ -6,3 +6,9 @@ from django.apps import AppConfig
 class EmbeddedConfig(AppConfig):
     name = "polymux.embedded"
     label = "embedded"
+
+    def ready(self) -> None:
+        from apps.formations import registry
+        from polymux.gateway.nudges import tell_others
+
+        registry.on_change.append(tell_others)

@@ -1,0 +1,157 @@
+"""The gateway: every running formation on its own port, and the same at its address on the main one."""
+
+from __future__ import annotations
+
+import socket
+
+import httpx
+import pytest
+
+from apps.formations import registry
+from apps.formations.models import Formation, FormationPort
+from polymux.gateway import cors
+from tests.support.formations import make_formation
+from tests.support.gateways import free_port, gateway_running
+from tests.support.stack import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def port():
+    return free_port()
+
+
+def get(port, path="/v1/health", **options):
+    return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10, **options)
+
+
+def is_refused(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def change(slug, **fields):
+    row = Formation.unscoped.get(slug=slug)
+    row.generation += 1
+    for name, value in fields.items():
+        setattr(row, name, value)
+    row.save()
+    registry.forget(slug)
+
+
+def test_a_formation_comes_and_goes_with_its_row(aurora, port):
+    """Bound when it runs, closed when it stops, open again when it starts: without a restart."""
+    with gateway_running():
+        team = make_formation(aurora.ada, port=port)
+        wait_until(lambda: get(port).status_code == 200)
+        healthy = get(port)
+        assert healthy.json()["status"] == "healthy"
+        assert healthy.json()["version"] == "1.0.0"
+        assert "date" in healthy.headers
+        inside = get(port, "/v1/nothing", headers=team.headers())
+        assert inside.json()["error"]["code"] == "RESOURCE_NOT_FOUND"
+        assert get(port, "/health").status_code == 404  # a path of the main port's, not of this one
+        change("team", status="stopped")
+        wait_until(lambda: is_refused(port))
+        change("team", status="running")
+        wait_until(lambda: get(port).status_code == 200)
+        FormationPort.unscoped.all().delete()
+        registry.forget("team")
+        wait_until(lambda: is_refused(port))
+
+
+def test_two_formations_never_answer_for_each_other(aurora, borealis):
+    ports = [free_port(), free_port()]
+    mine = make_formation(aurora.ada, "mine", port=ports[0])
+    other = make_formation(borealis.mallory, "other", port=ports[1])
+    with gateway_running() as running:
+        running.compare()
+
+        def status(port, made):
+            return get(port, "/v1/nothing", headers=made.headers()).status_code
+
+        assert [status(ports[0], mine), status(ports[1], other)] == [404, 404]
+        assert [status(ports[0], other), status(ports[1], mine)] == [401, 401]
+
+
+def test_a_strangers_port_is_reported_and_taken_back(aurora, port):
+    """The other formations are served; once the stranger goes, so is this one."""
+    beside = free_port()
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", port))
+        stranger.listen()
+        make_formation(aurora.ada, port=port)
+        make_formation(aurora.ada, "beside", port=beside)
+        with gateway_running() as running:
+            assert get(beside).status_code == 200
+            row = Formation.unscoped.get(slug="team")
+            assert row.error == f"Port {port} is taken by another program on the gateway's machine."
+            assert httpx.get(f"{running.url}/api/team/v1/health").status_code == 200
+            stranger.close()
+            running.gateway.taken.clear()  # as if the pause were over
+            running.gateway._mark = None
+            running.compare()
+            assert get(port).status_code == 200
+            assert Formation.unscoped.get(slug="team").error == ""
+
+
+def test_what_is_under_way_ends_before_the_port_closes(aurora, port):
+    make_formation(aurora.ada, port=port)
+    with gateway_running() as running, socket.create_connection(("127.0.0.1", port)) as slow:
+        slow.sendall(b"POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n")
+        wait_until(lambda: running.gateway.bound[port]._state.tasks)
+        change("team", status="stopped")
+        wait_until(lambda: is_refused(port))
+        slow.sendall(b"{}")
+        answer = slow.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 404")
+        assert b"connection: close" in answer.lower()
+
+
+def test_the_main_port_speaks_as_the_formations_proxy(aurora):
+    make_formation(aurora.ada)
+    with gateway_running() as running:
+        base = f"{running.url}/api/team"
+        assert httpx.get(f"{base}/v1/health").json()["status"] == "healthy"
+        assert "<h1>Up</h1>" in httpx.get(base).text
+        assert "<h1>Up</h1>" in httpx.get(f"{base}/v1").text
+        sdk = {"X-Muxi-SDK": "python/1.2.3"}
+        assert httpx.get(f"{base}/v1/health", headers=sdk).headers["X-Muxi-SDK-Latest"] == "1.2.3"
+        assert "X-Muxi-SDK-Latest" not in httpx.get(f"{base}/v1/health").headers
+        assert httpx.post(f"{base}/v1/health").status_code == 405
+        change("team", status="crashed")
+        down = httpx.get(f"{base}/v1/health")
+        assert (down.status_code, down.json()["error"]) == (503, "Service Unavailable")
+
+
+def test_any_page_may_call_a_formation(aurora):
+    make_formation(aurora.ada)
+    origin = {"Origin": "https://app.example"}
+    asked = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-a, x-b"}
+    with gateway_running() as running:
+        url = f"{running.url}/api/team/v1/nothing"
+        preflight = httpx.options(url, headers=origin | asked)
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-headers"] == "x-a, x-b"
+        assert preflight.headers["access-control-max-age"] == "600"
+        assert "PUT" in preflight.headers["access-control-allow-methods"]
+        for answer in (preflight, httpx.get(url, headers=origin)):
+            assert answer.headers.get_list("access-control-allow-origin") == [origin["Origin"]]
+            assert answer.headers["access-control-allow-credentials"] == "true"
+
+
+def test_an_answer_keeps_one_set_of_cors_headers():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"headers": [(b"origin", b"https://a.example")]}
+    inner = [(b"Access-Control-Allow-Origin", b"*"), (b"content-type", b"text/plain")]
+    coroutine = cors.answering(scope, send)({"type": "http.response.start", "headers": inner})
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+    names = [name for name, _ in sent[0]["headers"]]
+    assert names.count(b"access-control-allow-origin") == 1
+    assert b"Access-Control-Allow-Origin" not in names
