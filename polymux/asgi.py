@@ -62,6 +62,7 @@ FORMATION_PAGES = {
     "/": "polymux.gateway.pages.up_page",
     "/v1": "polymux.gateway.pages.up_page",
     "/v1/health": "polymux.gateway.pages.health",
+    "/mcp": "polymux.gateway.tool_server.app",
 }
 HEALTH = {"/health": "polymux.health.asgi_health", "/livez": "polymux.health.asgi_health"}
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.urls import re_path
+from django.urls import path, re_path
 
-from apps.surfaces import muxi_formation
+from apps.formations.api import agent_card
+from apps.surfaces import docs, muxi_formation
 from apps.surfaces.fallback import ending, unknown_route
 
 if TYPE_CHECKING:
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 # Routes that ask for a key, each app's own: `*agents.urlpatterns`, …
 keyed: list[URLPattern | URLResolver] = []
 
+# Open to everybody, at a formation's own address only. Its page and its health are bare applications.
+public: list[URLPattern | URLResolver] = [
+    *agent_card.urlpatterns,
+    path("docs", docs.formation_reader),
+    path("openapi.json", docs.formation_json),
+]
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    *public,
     *keyed,
     *ending(muxi_formation.SURFACE),
     re_path(r"", unknown_route),
