@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.core.errors import Conflict, Forbidden, NotFound
+from apps.core.errors import Conflict, Forbidden, NotFound, RateLimited
 
 
 class AgentNotFound(NotFound):
@@ -55,3 +55,10 @@ class StdioForOperators(Forbidden):
 
     code = "stdio_for_operators"
     message = "Only an operator of this installation may add a server that runs a command."
+
+
+class FormationBusy(RateLimited):
+    """One formation has as much under way as it may. `details["retry_after"]`: seconds."""
+
+    code = "formation_busy"
+    message = "This formation is busy. Try again shortly."
