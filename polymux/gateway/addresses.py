@@ -74,7 +74,7 @@ async def inside(scope: Scope, way: Way) -> dict[str, Any]:
         **scope,
         "path": way.rest,
         "raw_path": way.raw,
-        "headers": _forwarded(scope, address.slug),
+        "headers": forwarded(scope, address.slug),
         "formation": ref_of(address),
         "formation.proxied": True,
     }
@@ -90,7 +90,7 @@ def ref_of(address: Address) -> FormationRef:
     return FormationRef(address.slug, address.home_id, address.draft)
 
 
-def _forwarded(scope: Scope, slug: str) -> list[tuple[bytes, bytes]]:
+def forwarded(scope: Scope, slug: str) -> list[tuple[bytes, bytes]]:
     """The request's headers with what a proxy adds. What only the server may say is never the client's;
     the first hop's words about itself stay, where a trusted proxy stands in front of us.
     """

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from apps.core.aio import db_call
 from apps.formations import registry
 from polymux.embedded.watch import record_gateway
-from polymux.gateway import nudges
+from polymux.gateway import looking, nudges
 from polymux.gateway.ports import Clock, Listener, PortTaken
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Gateway:
             self._config.load()
         allow_many_sockets()
         loop = asyncio.get_running_loop()
+        looking.here.add(self)
         self._unlisten = nudges.listen(loop, self._woken.set)
         self._tasks = [
             loop.create_task(self._watch(), name="gateway"),
@@ -77,6 +78,7 @@ class Gateway:
 
     def stop_accepting(self) -> None:
         """No new connection on any port, and none is bound any more."""
+        looking.here.discard(self)
         self._unlisten()
         for task in self._tasks:
             task.cancel()

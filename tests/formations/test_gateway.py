@@ -9,7 +9,7 @@ import pytest
 
 from apps.formations import registry
 from apps.formations.models import Formation, FormationPort
-from polymux.gateway import cors
+from polymux.gateway import addresses, cors, looking
 from tests.support.formations import make_formation
 from tests.support.gateways import free_port, gateway_running
 from tests.support.stack import wait_until
@@ -96,6 +96,25 @@ def test_a_strangers_port_is_reported_and_taken_back(aurora, port):
             assert Formation.unscoped.get(slug="team").error == ""
 
 
+def test_whoever_deploys_hears_whether_the_port_answers(aurora, port):
+    team = make_formation(aurora.ada, port=port).formation
+    assert looking.look(team) is None  # no gateway lives that would open it
+    with gateway_running() as running:
+        running.compare()
+        assert looking.look(team) is True
+        looking.here.clear()  # as another process of this machine sees it
+        assert looking.look(team) is True
+        change("team", status="stopped")
+        wait_until(lambda: is_refused(port))
+        assert looking.look(team) is False
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", port))
+        stranger.listen()
+        change("team", status="running")
+        with gateway_running(), pytest.raises(looking.PortStranger):
+            looking.look(team)
+
+
 def test_what_is_under_way_ends_before_the_port_closes(aurora, port):
     make_formation(aurora.ada, port=port)
     with gateway_running() as running, socket.create_connection(("127.0.0.1", port)) as slow:
@@ -123,6 +142,32 @@ def test_the_main_port_speaks_as_the_formations_proxy(aurora):
         change("team", status="crashed")
         down = httpx.get(f"{base}/v1/health")
         assert (down.status_code, down.json()["error"]) == (503, "Service Unavailable")
+
+
+def test_a_proxy_says_what_only_it_knows(settings):
+    scope = {
+        "type": "http",
+        "scheme": "http",
+        "client": ("10.0.0.9", 5),
+        "headers": [
+            (b"host", b"agents.example"),
+            (b"x-formation-id", b"forged"),
+            (b"x-muxi-server", b"forged"),
+            (b"x-forwarded-for", b"192.0.2.7"),
+            (b"x-other", b"kept"),
+        ],
+    }
+    assert dict(addresses.forwarded(scope, "team")) == {
+        b"host": b"agents.example",
+        b"x-other": b"kept",
+        b"x-forwarded-for": b"10.0.0.9",
+        b"x-forwarded-proto": b"http",
+        b"x-forwarded-host": b"agents.example",
+        b"x-formation-id": b"team",
+        b"x-muxi-server": settings.VERSION.encode(),
+    }
+    settings.TRUSTED_PROXIES = 1
+    assert dict(addresses.forwarded(scope, "team"))[b"x-forwarded-for"] == b"192.0.2.7"
 
 
 def test_any_page_may_call_a_formation(aurora):
