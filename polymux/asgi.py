@@ -202,10 +202,10 @@ async def _drain_runs() -> None:
 
 async def _hang_up() -> None:
     """Close what turns leave open for the next one: connections to providers and MCP servers."""
-    from apps.engine.providers.openai_compatible import close_client
+    from apps.engine.providers.openai_compatible import close_transport
     from apps.formations import mcp
 
-    for close in (close_client, mcp.close_all):
+    for close in (close_transport, mcp.close_all):
         try:
             await close()
         except Exception:
