@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from datetime import timedelta
 
 import httpx
 import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
 
+from apps.core.clock import now
+from apps.events import nudge
 from apps.formations import registry
-from apps.formations.models import Formation, FormationPort
-from polymux.gateway import addresses, cors, looking
-from tests.support.formations import make_formation
+from apps.formations.models import Formation, FormationDraft, FormationPort
+from polymux.embedded.models import Heartbeat
+from polymux.embedded.watch import record_gateway
+from polymux.gateway import addresses, cors, looking, nudges
+from tests.support.formations import document_of, make_formation
 from tests.support.gateways import free_port, gateway_running
 from tests.support.stack import wait_until
 
@@ -142,6 +150,76 @@ def test_the_main_port_speaks_as_the_formations_proxy(aurora):
         change("team", status="crashed")
         down = httpx.get(f"{base}/v1/health")
         assert (down.status_code, down.json()["error"]) == (503, "Service Unavailable")
+
+
+def test_a_draft_runs_beside_its_formation(aurora, port):
+    """The same id twice: each at its own address, with its own home and keys (contract §3.9)."""
+    live = make_formation(aurora.ada)
+    home = make_formation(aurora.ada, "spare").home_id
+    Formation.unscoped.filter(slug="spare").delete()
+    config = document_of(config={"id": "team", "version": "2.0.0"})
+    FormationDraft(
+        workspace_id=aurora.id, slug="team", home_id=home, port=port, document=config
+    ).save()
+    with gateway_running() as running:
+        running.compare()
+        assert get(port).json()["version"] == "2.0.0"
+        draft = httpx.get(f"{running.url}/draft/team/v1/health")
+        assert draft.json()["version"] == "2.0.0"
+        assert httpx.get(f"{running.url}/api/team/v1/health").json()["version"] == "1.0.0"
+        nothing = f"{running.url}/draft/team/v1/nothing"
+        assert httpx.get(nothing, headers=live.headers()).status_code == 401
+
+
+class Layer:
+    """A channel layer with one message, then a broken connection, then silence."""
+
+    def __init__(self):
+        self.groups, self.receipts = [], 0
+        self.silent = asyncio.Event()
+
+    async def new_channel(self, prefix):
+        return f"{prefix}1"
+
+    async def group_add(self, group, channel):
+        self.groups.append(group)
+
+    async def receive(self, channel):
+        self.receipts += 1
+        if self.receipts == 1:
+            return {"type": "formations"}
+        if self.receipts == 2:
+            raise ConnectionError("gone")
+        self.silent.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def test_word_of_another_process_wakes_the_gateway(aurora, monkeypatch):
+    make_formation(aurora.ada)
+    registry.look_up("team")
+    layer, woken = Layer(), []
+    monkeypatch.setattr(nudge, "remote_layer", lambda: layer)
+
+    async def hear():
+        task = asyncio.ensure_future(nudges.receive(lambda: woken.append(True)))
+        await layer.silent.wait()
+        task.cancel()
+
+    asyncio.run(asyncio.wait_for(hear(), 20))
+    assert woken == [True]
+    assert registry.remembered("team") is None
+    assert layer.groups == [nudges.GROUP] * 2  # joined anew after the break
+
+
+def test_a_machines_gateway_shows_that_it_lives():
+    with pytest.raises(CommandError, match="no gateway@"):
+        call_command("alive", "--gateway")
+    record_gateway()
+    call_command("alive", "--gateway")
+    Heartbeat.objects.update_or_create(name="gateway@old", defaults={"at": now() - timedelta(2)})
+    record_gateway()
+    assert not Heartbeat.objects.filter(name="gateway@old").exists()
 
 
 def test_a_proxy_says_what_only_it_knows(settings):
