@@ -15,7 +15,7 @@ CAPABILITIES = ("text", "vision", "audio", "video", "documents", "embedding", "s
 AGENT_ID = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z"
 SERVER_ID = r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,39}\Z"
 # The patterns run over texts of up to a mebibyte from strangers: none may try a place twice.
-_ADDRESS = r"\A(https?://\S+\Z|\$\{\{)"
+_ADDRESS = r"\A(https?://[^\s/]|\$\{\{)[^\n]*\Z"
 _NAMED = r"\A(?=[^\n]*\Z)\s*\S"
 
 

@@ -80,8 +80,9 @@ def _server(
         "active": item.get("active", True),
         "source": "formation",
     }
-    if item["type"] == "http" and "@" in urlsplit(item["endpoint"]).netloc:
-        report.wrong(server, ("endpoint",), "endpoint must not hold a user name: use auth.")
+    if item["type"] == "http" and not _is_plain(item["endpoint"]):
+        words = "endpoint must be an address without a user name: auth is for that."
+        report.wrong(server, ("endpoint",), words)
     if item["type"] == "command":
         item["args"] = [_word(word) for word in item.get("args", ())]
         item["env"] = _environment(item)
@@ -92,6 +93,13 @@ def _server(
             for rule, names in item["tools"].items()
         }
     return item
+
+
+def _is_plain(address: str) -> bool:
+    try:
+        return "@" not in urlsplit(address).netloc
+    except ValueError:
+        return False
 
 
 def _environment(item: dict[str, Any]) -> dict[str, str]:

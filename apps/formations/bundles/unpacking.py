@@ -90,10 +90,7 @@ class _Unpacking:
     def _parts(self, entry: Entry) -> list[str]:
         """The checked names of the path, from the root folder on; empty for what is passed over."""
         self._entries += 1
-        if self._entries > self._limits.entries:
-            raise BundleTooLarge(
-                "ExtractError", f"The archive has more than {self._limits.entries} files."
-            )
+        self._check_number(self._entries)
         parts = _names(entry)
         # What macOS lays beside each file (attributes), and the `.` of `tar -C folder .`.
         if not parts or parts[-1].startswith("._"):
@@ -119,6 +116,12 @@ class _Unpacking:
             if _folded(path) in self._taken:
                 raise _refused(entry, "is there twice, or in two spellings")
             self._taken[_folded(path)] = (path, False)
+        self._check_number(len(self._taken))  # with the folders that no entry names
+
+    def _check_number(self, number: int) -> None:
+        if number > self._limits.entries:
+            words = f"The archive has more than {self._limits.entries} files and folders."
+            raise BundleTooLarge("ExtractError", words)
 
     def _write(self, parts: list[str], entry: Entry, tar: Tar) -> None:
         if entry.folder:

@@ -89,7 +89,7 @@ def check_walls(into):
     found = list(into.rglob("*"))
     assert all(path.is_file() or path.is_dir() for path in found)
     assert not any(path.is_symlink() for path in found)
-    assert len([path for path in found if path.is_file()]) <= LIMITS.entries
+    assert len(found) <= LIMITS.entries
     assert sum(path.stat().st_size for path in found if path.is_file()) <= LIMITS.unpacked
     assert all(len(path.relative_to(into).parts) <= LIMITS.depth + 1 for path in found)
 

@@ -136,7 +136,11 @@ def test_what_is_wrong_with_an_agent_is_named_in_its_own_file(problems_of, below
         ("type: command\n", "1: needs `command`."),
         ("type: command\ncommand: x\nargs: {}\n", "6: args must be a list."),
         ("type: http\nendpoint: x.org\n", "5: endpoint must be an http or https address."),
-        ("type: http\nendpoint: https://a:b@x.org\n", "5: endpoint must not hold a user name"),
+        (
+            "type: http\nendpoint: https://a:b@x.org\n",
+            "5: endpoint must be an address without a user",
+        ),
+        ("type: http\nendpoint: https://[x.org\n", "5: endpoint must be an address without"),
         ("type: http\nendpoint: https://x.org\nauth: {type: bearer}\n", "6: auth needs `token`."),
         (
             "type: http\nendpoint: https://x.org\nauth: {type: magic}\n",

@@ -6,6 +6,8 @@ import errno
 import gzip
 import io
 import os
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -176,6 +178,7 @@ SMALL = Limits(
         (bundle(entry("b/bomb", b"\0" * 60_000)), "20 times its size"),
         (bundle(entry("b/a", b"x", size=60_000)), "too large"),
         (bundle(*[entry(f"b/{n}") for n in range(10)]), "more than 10 files"),
+        (bundle(entry("b/1/2/3/4/5/6/7/8/9/10")), "more than 10 files and folders"),
         (bundle(*[entry("._x") for _ in range(10)]), "more than 10 files"),
         (bundle(*[pax(b"mtime", b"1")] * 30), "too many headers"),
         (bundle(entry("l", b"n" * 3_000, kind=b"L")), "header that is too long"),
@@ -213,6 +216,32 @@ def test_a_full_disk_leaves_nothing_and_says_so(place, monkeypatch, number):
         unpack(io.BytesIO(bundle(entry("b/a", b"x"))), place)
     assert caught.value.type_name == "ExtractDirError"
     assert list(place.iterdir()) == []
+
+
+ON_A_SMALL_DISK = """
+import io, resource, sys
+from pathlib import Path
+from apps.formations.bundles import DiskRefused, unpack
+resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, 4_096))
+try:
+    unpack(io.BytesIO(sys.stdin.buffer.read()), Path(sys.argv[1]))
+except DiskRefused as error:
+    print(error.message)
+"""
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing(place):
+    """The kernel says so itself, in the middle of a file."""
+    archive = bundle(entry("b/a", b"x"), entry("b/large", os.urandom(200_000)))
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_SMALL_DISK, str(place)],
+        input=archive,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == b"The disk is full: nothing was kept.\n"
+    assert names(place) == []
 
 
 def test_what_is_there_is_never_replaced(place):
