@@ -202,7 +202,7 @@ def _request(outer: Scope, tool: Tool, arguments: dict[str, Any]) -> tuple[dict[
         headers.append((b"content-type", b"application/json"))
         headers.append((b"content-length", str(len(body)).encode()))
     path, raw = _filled(tool, arguments)
-    query = {name: arguments[name] for name in tool.query if name in arguments}
+    query = {name: _said(arguments[name]) for name in tool.query if name in arguments}
     scope = {
         "type": "http",
         "http_version": "1.1",
@@ -217,6 +217,11 @@ def _request(outer: Scope, tool: Tool, arguments: dict[str, Any]) -> tuple[dict[
         "formation": outer["formation"],
     }
     return scope, body
+
+
+def _said(value: Any) -> str:
+    """An argument as a query says it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _filled(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, bytes]:

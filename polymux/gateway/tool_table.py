@@ -53,16 +53,18 @@ _CHAT: dict[str, Schema] = {
     "session_id": TEXT,
     "agent_id": TEXT,
     "files": {"type": "array", "items": OBJECT},
-    "metadata": OBJECT,
+    "request_id": TEXT,
+    "mode": {"type": "string", "enum": ["sync", "async"]},
 }
 _AUDIO: dict[str, Schema] = {
     "files": {"type": "array", "items": OBJECT},
     "session_id": TEXT,
     "agent_id": TEXT,
+    "request_id": TEXT,
 }
 _MESSAGES: dict[str, Schema] = {"messages": {"type": "array", "items": OBJECT}}
-_MEMORY: dict[str, Schema] = {"type": TEXT, "detail": TEXT}
-_CREDENTIAL: dict[str, Schema] = {"service": TEXT, "name": TEXT, "credentials": OBJECT}
+_MEMORY: dict[str, Schema] = {"type": TEXT, "detail": TEXT, "scope": TEXT, "scope_id": TEXT}
+_CREDENTIAL: dict[str, Schema] = {"service": TEXT, "name": TEXT, "credential": OBJECT}
 _DATA: dict[str, Schema] = {"data": OBJECT, "session_id": TEXT, "use_async": {"type": "boolean"}}
 _RESOLVE: dict[str, Schema] = {"identifier": TEXT, "identifier_type": TEXT}
 _LINK: dict[str, Schema] = {"muxi_user_id": TEXT, "identifiers": {"type": "array"}}
@@ -86,9 +88,21 @@ TOOLS: tuple[Tool, ...] = (
         required=("files",),
         fixed={"stream": False},
     ),
-    Tool("list_sessions", "GET", "/v1/sessions", "The user's conversations", query=_PAGE),
+    Tool(
+        "list_sessions",
+        "GET",
+        "/v1/sessions",
+        "The user's conversations",
+        query=_PAGE | {"active_only": {"type": "boolean"}},
+    ),
     Tool("get_session", "GET", "/v1/sessions/{session_id}", "One conversation"),
-    Tool("get_session_messages", "GET", "/v1/sessions/{session_id}/messages", "What was said"),
+    Tool(
+        "get_session_messages",
+        "GET",
+        "/v1/sessions/{session_id}/messages",
+        "What was said",
+        query=_PAGE | {"before": TEXT},
+    ),
     Tool(
         "restore_session",
         "POST",
@@ -100,7 +114,13 @@ TOOLS: tuple[Tool, ...] = (
     Tool("list_requests", "GET", "/v1/requests", "Requests that are or were under way"),
     Tool("get_request", "GET", "/v1/requests/{request_id}", "How one request stands"),
     Tool("cancel_request", "DELETE", "/v1/requests/{request_id}", "Stop a request"),
-    Tool("list_memories", "GET", "/v1/memories", "What is remembered of the user", query=_PAGE),
+    Tool(
+        "list_memories",
+        "GET",
+        "/v1/memories",
+        "What is remembered of the user",
+        query=_PAGE | {"offset": {"type": "integer", "minimum": 0}, "scopes": TEXT},
+    ),
     Tool(
         "create_memory",
         "POST",
@@ -131,7 +151,7 @@ TOOLS: tuple[Tool, ...] = (
         "/v1/credentials",
         "Keep a credential of the user, sealed",
         body=_CREDENTIAL,
-        required=("service", "credentials"),
+        required=("service", "credential"),
     ),
     Tool("get_credential", "GET", "/v1/credentials/{credential_id}", "One of them, masked"),
     Tool("delete_credential", "DELETE", "/v1/credentials/{credential_id}", "Throw one away"),

@@ -63,7 +63,7 @@ def spoken(url, headers, *calls):
 @pytest.mark.django_db(transaction=True)
 def test_a_client_finds_the_routes_as_tools(team, routed):
     calls = (
-        ("list_sessions", {"limit": 5, "user_id": "kim"}),
+        ("list_sessions", {"limit": 5, "active_only": True, "user_id": "kim"}),
         ("restore_session", {"session_id": "a/b ?", "messages": [], "user_id": "kim"}),
         ("list_sessions", {}),
         ("list_sessions", {"colour": "red"}),
@@ -75,7 +75,10 @@ def test_a_client_finds_the_routes_as_tools(team, routed):
         tools, results = spoken(url, {"X-MUXI-CLIENT-KEY": team.client_key}, *calls)
     assert tools == ["list_sessions", "restore_session"]  # those that are routed here
     listed, restored, nobody, unknown, incomplete, unrouted = results
-    assert listed.structured_content == {"user": "kim", "query": {"limit": "5"}}
+    assert listed.structured_content == {
+        "user": "kim",
+        "query": {"limit": "5", "active_only": "true"},
+    }
     assert restored.structured_content["body"] == {"messages": []}
     assert restored.structured_content["session_id"] == "a\N{FRACTION SLASH}b ?"
     refused = [one.content[0].text for one in (nobody, unknown, incomplete, unrouted)]
