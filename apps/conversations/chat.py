@@ -84,7 +84,7 @@ class ChatRuns:
         actor = Actor.for_engine(hold.workspace_id, user_id=hold.user_id)
         brought = brought_by(run_input)
         loaded = await db_call(_load, hold, run_input, brought)
-        models = await models_for(loaded.model, loaded.fallback)
+        models = await models_for(loaded.model, loaded.fallback, workspace_id=hold.workspace_id)
         agent, prefs = loaded.agent, loaded.preferences
         context = ToolContext(
             actor, hold.run_id, hold.session_id, hold.agent_id, key="", token_id=hold.token_id

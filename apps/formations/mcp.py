@@ -21,6 +21,7 @@ from apps.formations import means
 from apps.formations.limits import tool_memory
 from apps.formations.mcp_tools import Listed, answer_text, pin, readable
 from apps.formations.models import McpServer, McpTransport
+from apps.formations.placing import placed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -222,8 +223,9 @@ async def _entered(stack: AsyncExitStack, connection: Connection) -> Any:
     if server.transport == McpTransport.STDIO:
         from apps.formations.mcp_stdio import child_process
 
+        command = await asyncio.to_thread(placed, server.command)
         transport: Any = child_process(
-            server.command, secrets, str(server.id), connection.give_up, memory=memory
+            command, secrets, str(server.id), connection.give_up, memory=memory
         )
     else:
         from mcp.client.streamable_http import streamable_http_client

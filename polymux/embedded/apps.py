@@ -8,7 +8,9 @@ class EmbeddedConfig(AppConfig):
     label = "embedded"
 
     def ready(self) -> None:
-        from apps.formations import registry
+        from apps.formations import health, registry
+        from polymux.gateway.looking import look
         from polymux.gateway.nudges import tell_others
 
         registry.on_change.append(tell_others)
+        health.see_with(look)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from apps.core.rows import execute
+from apps.formations.errors import NotHealthy
 from polymux.embedded.watch import gateway_name, is_fresh
 
 if TYPE_CHECKING:
@@ -22,13 +23,10 @@ _PORT = """SELECT p.port FROM formations_formationport p
 here: set[Gateway] = set()
 
 
-class PortStranger(Exception):
-    """Another program has the formation's port."""
-
-
 def look(formation: Formation) -> bool | None:
     """True when a gateway listens on its port, False while none does yet, None where no gateway of this
-    machine is alive, so that nobody will. Any thread. Raises PortStranger.
+    machine is alive, so that nobody will. Any thread. Raises NotHealthy for
+    a port that another program has.
     """
     rows = execute(_PORT, [formation.workspace_id, formation.pk])
     if not rows:
@@ -46,7 +44,7 @@ def _in_this_process(port: int) -> bool:
         if port in gateway.bound:
             return True
         if (taken := gateway.taken.get(port)) is not None:
-            raise PortStranger(f"Port {port}: {taken.reason}")
+            raise NotHealthy(f"Port {port}: {taken.reason}")
     return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apps.formations.claiming import Outcome, Stage
 from apps.formations.locks import lock_agents
 from apps.formations.means import (
     accept_mcp_tools,
@@ -17,24 +18,59 @@ from apps.formations.services.agents import (
     ensure_default_agent,
     update_agent,
 )
+from apps.formations.services.calls import forget_old_calls, note_call
+from apps.formations.services.deploying import check_new, deploy
+from apps.formations.services.dev import run_draft, run_folder, stop_draft
+from apps.formations.services.drafts import (
+    delete_draft_file,
+    deploy_draft,
+    discard_draft,
+    init_draft,
+    write_draft_file,
+)
+from apps.formations.services.rolling_back import roll_back
+from apps.formations.services.running import delete_formation, restart, start, stop
 from apps.formations.services.teams import create_team, delete_team, rename_team
+from apps.formations.services.updating import cancel_update, check_update, update
 from apps.formations.services.volatile import register_volatile, remove_volatile
 
 __all__ = [
+    "Outcome",
+    "Stage",
     "accept_mcp_tools",
     "add_mcp_server",
+    "cancel_update",
+    "check_new",
+    "check_update",
     "create_agent",
     "create_team",
     "delete_agent",
+    "delete_draft_file",
+    "delete_formation",
     "delete_team",
+    "deploy",
+    "deploy_draft",
+    "discard_draft",
     "ensure_default_agent",
+    "forget_old_calls",
     "forget_policy",
+    "init_draft",
     "lock_agents",
+    "note_call",
     "register_volatile",
     "remove_mcp_server",
     "remove_volatile",
     "rename_team",
+    "restart",
+    "roll_back",
+    "run_draft",
+    "run_folder",
     "set_tool",
+    "start",
+    "stop",
+    "stop_draft",
+    "update",
     "update_agent",
     "update_mcp_server",
+    "write_draft_file",
 ]

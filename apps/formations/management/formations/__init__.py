@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from apps.formations.management.formations import new, validate
+from apps.formations.management.formations import (
+    deploy,
+    listing,
+    logs,
+    new,
+    rollback,
+    validate,
+)
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -26,4 +33,4 @@ class Verb(Protocol):
         """Do it; what it returns is printed. A DomainError is one line and exit code 1."""
 
 
-VERBS: tuple[Verb, ...] = (new, validate)
+VERBS: tuple[Verb, ...] = (new, validate, deploy, listing, logs, rollback)
