@@ -46,8 +46,17 @@ NAMES: Mapping[str, str] = {
     "secret_exists": "SECRET_EXISTS",
     "request_not_found": "REQUEST_NOT_FOUND",
     "trigger_not_found": "TRIGGER_NOT_FOUND",
+    "operation_failed": "OPERATION_FAILED",
+    "turn_cancelled": "CANCELLED",
+    "turn_in_progress": "OPERATION_FAILED",
+    "not_audio": "VALIDATION_ERROR",
+    "audio_unavailable": "UNPROCESSABLE_ENTITY",
     "mcp_server_not_found": "MCP_SERVER_NOT_FOUND",
 }
+
+
+STATUS_OF_CODE = {"turn_cancelled": 499}
+UNTOLD = frozenset({"fields", "retry_after"})  # of an error's details: told in other places
 
 
 class MuxiFormation(Surface):
@@ -82,17 +91,23 @@ class MuxiFormation(Surface):
         return doors.first_workspace(caller)
 
     def status_of(self, error: DomainError) -> int:
-        return 422 if validation_errors(error) else super().status_of(error)
+        if validation_errors(error):
+            return 422
+        return STATUS_OF_CODE.get(error.code) or super().status_of(error)
 
     def error_body(self, error: DomainError, status: int, seen: Credentials) -> Any:
-        code, family = CODES[error.kind]
-        code = NAMES.get(error.code, code)
-        data: dict[str, Any] = {}
+        code, family = code_of(error), CODES[error.kind][1]
+        data = {name: value for name, value in error.details.items() if name not in UNTOLD}
         if problems := validation_errors(error):
             code, data = "VALIDATION_ERROR", {"validation_errors": problems}
         return envelope(
             "error", family, seen, error={"code": code, "message": error.message, "data": data}
         )
+
+
+def code_of(error: DomainError) -> str:
+    """What this surface calls `error`."""
+    return NAMES.get(error.code, CODES[error.kind][0])
 
 
 def envelope(
@@ -116,9 +131,9 @@ def idempotency_key(seen: Credentials) -> str | None:
 
 def validation_errors(error: DomainError) -> list[dict[str, str]]:
     """The items of `error.data.validation_errors` (contract §5.3), from an `InvalidInput`'s fields."""
-    problems = getattr(error, "problems", None)
-    if problems:
-        return [dict(problem) for problem in problems]
+    problems = getattr(error, "problems", ())
+    if told := [dict(problem) for problem in problems if isinstance(problem, dict)]:
+        return told
     fields = error.details.get("fields") if error.kind is Kind.INVALID else None
     if not isinstance(fields, dict):
         return []

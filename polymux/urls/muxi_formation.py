@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.urls import path, re_path
 
+from apps.conversations.api import muxi_formation as conversations
 from apps.formations.api import agent_card
 from apps.surfaces import docs, muxi_formation
 from apps.surfaces.fallback import ending, unknown_route
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from django.urls import URLPattern, URLResolver
 
 # Routes that ask for a key, each app's own: `*agents.urlpatterns`, …
-keyed: list[URLPattern | URLResolver] = []
+keyed: list[URLPattern | URLResolver] = [
+    *conversations.urlpatterns,
+]
 
 # Open to everybody, at a formation's own address only. Its page and its health are bare applications.
 public: list[URLPattern | URLResolver] = [

@@ -20,7 +20,13 @@ from django_celery_beat.models import (
 from apps.accounts.models import AuditEntry, User
 from apps.approvals.models import Approval
 from apps.console import dashboard
-from apps.conversations.models import Attachment, Message, Session
+from apps.conversations.models import (
+    Attachment,
+    Message,
+    Session,
+    TurnRequest,
+    WebhookDelivery,
+)
 from apps.core.ids import uuid7
 from apps.events.models import Event
 from apps.formations.models import Agent, McpServer, Team, ToolSetting
@@ -175,6 +181,12 @@ class World:
         here = {"workspace": self.workspace}
         Attachment.unscoped.create(
             **here, session=session, name="a.txt", mime_type="text/plain", size=3, storage_key="k"
+        )
+        asked = TurnRequest.unscoped.create(
+            **here, name="r", end_user="kim", session=session, run=run, created_at=timezone.now()
+        )
+        WebhookDelivery.unscoped.create(
+            **here, request=asked, url="https://app.example/hook", body="{}", next_at=timezone.now()
         )
         Secret.unscoped.create(
             **here, name="STRIPE_KEY", sealed=b"sealed-bytes", created_by=self.user

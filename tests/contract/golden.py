@@ -31,7 +31,7 @@ KINDS = {
     "day": r"\d{4}-\d\d-\d\d",
     "text": r"(?s:.+)",
 }
-PREFIXED = {"ws", "usr", "tok", "run", "file", "req", "agt", "step", "msg"}
+PREFIXED = {"ws", "usr", "tok", "run", "file", "req", "agt", "step", "msg", "sess"}
 PLACEHOLDER = re.compile(r"<(\w+)(?::(\w+))?>")
 
 

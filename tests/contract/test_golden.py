@@ -122,6 +122,20 @@ REQUIRED = [
     "GET /rpc/server/logs",
     "GET /ping",
     "GET /health",
+    "POST /v1/chat",
+    "POST /v1/audiochat",
+    "POST /v1/triggers/{name}",
+    "GET /v1/sessions",
+    "GET /v1/sessions/{session_id}",
+    "GET /v1/sessions/{session_id}/messages",
+    "POST /v1/sessions/{session_id}/restore",
+    "GET /v1/requests",
+    "GET /v1/requests/{request_id}",
+    "DELETE /v1/requests/{request_id}",
+    "GET /v1/events",
+    "GET /v1/events/{session_id}",
+    "GET /v1/events/{session_id}/{request_id}",
+    "GET /v1/logs",
 ]
 
 

@@ -10,6 +10,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from apps.conversations.models import TurnRequest
+from apps.conversations.services import restore_session
+from apps.core.clock import now
+from apps.runs.models import Run, RunStatus
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,7 +25,8 @@ PUBLIC = re.compile(r"/(?:v1/?|v1/health|docs/?|openapi\.json|\.well-known/.*)?"
 # Kinds of ids that are no user's own: what the formation has is the same for all of its users.
 SHARED: frozenset[str] = frozenset()
 # A body that the route would take from its owner, so that a refusal is about who asks.
-BODIES: dict[str, Any] = {}
+# Without messages a conversation cannot be restored: restoring makes one where there is none.
+BODIES: dict[str, Any] = {"POST /v1/sessions/{session_id}/restore": {}}
 
 
 @dataclass(frozen=True)
@@ -28,14 +34,32 @@ class Treasure:
     """Ids of things of one end user; `nowhere()` has the same shape and names nothing."""
 
     user: str
+    session_id: str
+    request_id: str
 
 
 def bury(team: Made, user: str) -> Treasure:
-    return Treasure(user=user)
+    session = restore_session(team.home_owner, end_user=user, key="trip", messages=[])
+    run = Run(workspace_id=team.home_id, session_id=session.pk, status=RunStatus.SUCCEEDED)
+    run.save()
+    request = TurnRequest(
+        workspace_id=team.home_id,
+        name="req_treasure",
+        end_user=user,
+        session=session,
+        run=run,
+        created_at=now(),
+    )
+    request.save()
+    return Treasure(user=user, session_id="trip", request_id=request.name)
 
 
 def nowhere(treasure: Treasure) -> Treasure:
-    return Treasure(user="nobody@example.org")
+    return Treasure(user="nobody@example.org", session_id="gone", request_id="req_nothing")
 
 
-KINDS: dict[str, Callable[[Treasure], str]] = {"user": lambda t: t.user}
+KINDS: dict[str, Callable[[Treasure], str]] = {
+    "user": lambda t: t.user,
+    "session_id": lambda t: t.session_id,
+    "request_id": lambda t: t.request_id,
+}

@@ -158,6 +158,7 @@ NOT_AN_ID = {
     "path": "x",
     "rest": "x",
     "log_id": "2026-05-21",
+    "request_id": "req_1",  # of a formation's user: tests/walls/formation_treasure.py
 }
 
 
