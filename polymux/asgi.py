@@ -25,7 +25,7 @@ _django = get_wsgi_application()  # sets Django up: the imports below need it
 from apps.core import aio  # noqa: E402
 from apps.surfaces.kit import domain_error  # noqa: E402
 from polymux.bridge import ThreadBridge  # noqa: E402
-from polymux.gateway import addresses  # noqa: E402
+from polymux.gateway import addresses, cors  # noqa: E402
 
 if TYPE_CHECKING:
     from apps.events.http import Receive, Scope, Send
@@ -79,6 +79,13 @@ FORMATION_STREAMS: list[tuple[str, str, str]] = [
     ),
     ("GET", r"/v1/logs", "apps.conversations.api.muxi_formation_streams.logs"),
 ]
+# Bare applications at a formation's own paths, for every method.
+FORMATION_PAGES = {
+    "/": "polymux.gateway.pages.up_page",
+    "/v1": "polymux.gateway.pages.up_page",
+    "/v1/health": "polymux.gateway.pages.health",
+    "/mcp": "polymux.gateway.tool_server.app",
+}
 HEALTH = {"/health": "polymux.health.asgi_health", "/livez": "polymux.health.asgi_health"}
 
 
@@ -109,7 +116,9 @@ class Router:
         if self._loop is None or self._loop.is_closed():
             self._start()  # a server without lifespan
         if kind == "http":
-            if "formation" not in scope and (way := addresses.way_of(scope)) is not None:
+            if "formation" in scope:
+                await self._within(scope, receive, send)
+            elif (way := addresses.way_of(scope)) is not None:
                 await self._enter(way, scope, receive, send)
             else:
                 await self._find(scope)(scope, receive, send)
@@ -127,13 +136,20 @@ class Router:
             log.warning("%s was not found: %s", scope["path"], known.code)
             await addresses.refuse(send, 502, "The formation does not answer.")
         else:
-            await self._find(inner)(inner, receive, send)
+            await self._within(inner, receive, send)
+
+    async def _within(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request to a formation, wherever it came in."""
+        if cors.is_preflight(scope):
+            await cors.answer_preflight(scope, send)
+        else:
+            await self._find(scope)(scope, receive, cors.answering(scope, send))
 
     def _find(self, scope: Scope) -> Any:
         path, method = scope["path"], scope["method"]
         within = "formation" in scope
-        if path in HEALTH and not within:
-            return self._load(HEALTH[path])
+        if path in (pages := FORMATION_PAGES if within else HEALTH):
+            return self._load(pages[path])
         streams = self._inside if within else self._streams
         fits = [(verb, name) for verb, pattern, name in streams if pattern.fullmatch(path)]
         ours = fits and not re.fullmatch(SHARED_PATH, path)

@@ -281,6 +281,12 @@ RATE_CHAT_PER_MIN = env.number("POLYMUX_RATE_CHAT", 600, low=1)
 MAX_ACTIVE_SESSIONS = env.number("POLYMUX_MAX_ACTIVE_SESSIONS", 10, low=1)
 SESSION_IDLE_MINUTES = env.number("POLYMUX_SESSION_IDLE_MINUTES", 30, low=1)
 EVENT_RETENTION_DAYS = env.number("POLYMUX_EVENT_RETENTION_DAYS", 30, low=1)
+# One formation's share, where its file does not say (`limits`, apps/formations/limits.py).
+FORMATION_TURNS = env.number("POLYMUX_FORMATION_TURNS", 100, low=1)  # at once
+FORMATION_TOKENS_PER_MIN = env.number("POLYMUX_FORMATION_TOKENS", 0)  # 0: no limit
+TOOL_MEMORY_MB = env.number(
+    "POLYMUX_TOOL_MEMORY_MB", 1024, low=16
+)  # a tool process and its children
 MAX_CONCURRENT_RUNS = env.number("POLYMUX_MAX_CONCURRENT_RUNS", 500, low=1)
 
 # --- Commands -----------------------------------------------------------------------------------

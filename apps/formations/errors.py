@@ -7,6 +7,7 @@ from apps.core.errors import (
     Forbidden,
     InvalidInput,
     NotFound,
+    RateLimited,
     TooLarge,
     Unavailable,
 )
@@ -67,6 +68,13 @@ class StdioForOperators(Forbidden):
 
     code = "stdio_for_operators"
     message = "Only an operator of this installation may add a server that runs a command."
+
+
+class FormationBusy(RateLimited):
+    """One formation has as much under way as it may. `details["retry_after"]`: seconds."""
+
+    code = "formation_busy"
+    message = "This formation is busy. Try again shortly."
 
 
 class FormationNotFound(NotFound):

@@ -18,6 +18,7 @@ from apps.core.actor import Actor
 from apps.core.aio import db_call, home_loop, spawn
 from apps.core.errors import DomainError
 from apps.formations import means
+from apps.formations.limits import tool_memory
 from apps.formations.mcp_tools import Listed, answer_text, pin, readable
 from apps.formations.models import McpServer, McpTransport
 from apps.formations.placing import placed
@@ -62,14 +63,16 @@ class Connection:
     )
     task: asyncio.Task[None] | None = None
     lost: bool = False
+    why: str = ""
 
     @property
     def usable(self) -> bool:
         return not (self.lost or self.stop.is_set() or self.task is None or self.task.done())
 
-    def give_up(self) -> None:
+    def give_up(self, why: str = "") -> None:
         """The other side is gone: no new call comes here, and the task winds the rest up."""
         self.lost = True
+        self.why = self.why or why
         self.stop.set()
 
 
@@ -214,12 +217,16 @@ async def _entered(stack: AsyncExitStack, connection: Connection) -> Any:
     """The SDK's client for this server, connected. The SDK is imported here, on first use."""
     from mcp import Client
 
-    server, secrets = await db_call(_configuration, connection.workspace_id, connection.server.id)
+    server, secrets, memory = await db_call(
+        _configuration, connection.workspace_id, connection.server.id
+    )
     if server.transport == McpTransport.STDIO:
         from apps.formations.mcp_stdio import child_process
 
         command = await asyncio.to_thread(placed, server.command)
-        transport: Any = child_process(command, secrets, str(server.id), connection.give_up)
+        transport: Any = child_process(
+            command, secrets, str(server.id), connection.give_up, memory=memory
+        )
     else:
         from mcp.client.streamable_http import streamable_http_client
 
@@ -232,11 +239,12 @@ async def _entered(stack: AsyncExitStack, connection: Connection) -> Any:
     return await stack.enter_async_context(Client(transport, cache=None))
 
 
-def _configuration(workspace_id: UUID, server_id: UUID) -> tuple[McpServer, dict[str, str]]:
+def _configuration(workspace_id: UUID, server_id: UUID) -> tuple[McpServer, dict[str, str], int]:
+    """The row, its secrets, and the memory a process of it may take."""
     server = McpServer.objects.in_workspace(workspace_id).filter(id=server_id, enabled=True).first()
     if server is None:
         raise McpFailed("The server was removed.")
-    return server, means.opened_secrets(server)
+    return server, means.opened_secrets(server), tool_memory(workspace_id)
 
 
 async def _list_tools(connection: Connection) -> None:
@@ -277,7 +285,9 @@ async def _told(connection: Connection, error: Exception) -> McpFailed:
 
     if isinstance(error, MCPError) and error.code != CONNECTION_CLOSED:
         return McpFailed(f"The server refused: {error.message[:500]}")
-    words = f"The server {connection.server.name} broke off the connection."
+    words = (
+        f"The server {connection.server.name} broke off the connection. {connection.why}".strip()
+    )
     connection.give_up()
     await _report(connection, words)
     return McpFailed(words)

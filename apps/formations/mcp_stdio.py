@@ -1,7 +1,8 @@
 """An MCP server as a child process: newline-delimited JSON-RPC over its pipes.
 
 The SDK's own stdio transport buffers a line without end and leaves grandchildren behind when the
-server exits by itself; this one caps a line and kills the whole process group, always.
+server exits by itself; this one caps a line and kills the whole process group, always. A server that
+takes more memory than it may is ended alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import mcp_types
 from django.conf import settings
 from mcp.shared.message import SessionMessage
 
+from apps.core import processes
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
@@ -27,17 +30,24 @@ log = logging.getLogger(__name__)
 
 LONGEST_LINE = 4 * 1024 * 1024  # bytes of one message
 GRACE = 1.0  # seconds between closing stdin, SIGTERM and SIGKILL
+LOOK_EVERY = 1.0  # seconds between two looks at its memory
 # Nothing else of our environment reaches the child: no keys, no database URL.
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")
 
 
 @asynccontextmanager
 async def child_process(
-    command: Sequence[str], env: Mapping[str, str], name: str, ended: Callable[[], None]
+    command: Sequence[str],
+    env: Mapping[str, str],
+    name: str,
+    ended: Callable[[str], None],
+    *,
+    memory: int,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Start the server; yields the SDK's (read, write) streams. OSError when it cannot start.
 
-    `ended` is called when the server closes its output: nobody need find out by a failed call.
+    `ended` is called when the server closes its output, with the reason where we know it: nobody need
+    find out by a failed call. Beyond `memory` bytes, with all that it started, it is killed.
     """
     home = _home(name)
     process = await asyncio.create_subprocess_exec(
@@ -55,6 +65,7 @@ async def child_process(
     pumps = [
         asyncio.ensure_future(_hear(process, heard, ended)),
         asyncio.ensure_future(_say(process, said, heard)),
+        asyncio.ensure_future(_watch(process, memory, ended)),
     ]
     try:
         yield read, write
@@ -74,11 +85,31 @@ def _clean_environment(home: Path) -> dict[str, str]:
     return {**kept, "HOME": str(home), "TMPDIR": str(home)}
 
 
-async def _hear(process: asyncio.subprocess.Process, heard: Any, ended: Callable[[], None]) -> None:
+async def _hear(
+    process: asyncio.subprocess.Process, heard: Any, ended: Callable[[str], None]
+) -> None:
     try:
         await _read_lines(process, heard)
     finally:
-        ended()
+        ended("")
+
+
+async def _watch(
+    process: asyncio.subprocess.Process, memory: int, ended: Callable[[str], None]
+) -> None:
+    """A limit for each process of the family would not hold for all of them: they are looked at."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        held = await asyncio.to_thread(_held, process.pid, memory)
+        if held > memory:
+            log.warning("an MCP server took %d MiB and was ended", held >> 20)
+            ended(f"It took more than {memory >> 20} MiB of memory.")
+            _signal_group(process.pid, signal.SIGKILL)
+            return
+
+
+def _held(pid: int, enough: int) -> int:
+    return processes.memory_of(processes.family_of(pid), enough)
 
 
 async def _read_lines(process: asyncio.subprocess.Process, heard: Any) -> None:

@@ -1,8 +1,9 @@
 """Which formations there are, where they live and whether they run (decision 0029).
 
 TLDR: `running(home_id)` for whoever answers in a formation's home; `remembered` and `look_up` for the
-router, which finds one by its address. The rows are the record: an address is believed for a second, or
-until `forget`; documents are kept by their version, which never changes.
+router, which finds one by its address; `wanted_ports` for the gateways. The rows are the record: an address
+is believed for a second, or until `forget`, which whoever changes a formation calls after the commit;
+documents are kept by their version, which never changes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from apps.core.rows import execute
 from apps.formations.models import FormationStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -36,8 +37,10 @@ class Address:
     slug: str
     home_id: UUID
     status: str
-    draft: bool
     generation: int
+    version: str
+    started_at: datetime | None
+    draft: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,29 @@ class Running:
         return config
 
 
-_ADDRESS = """SELECT slug, home_id, status, generation FROM formations_formation WHERE slug = %s"""
-_DRAFT_ADDRESS = """SELECT slug, home_id, 'running', generation FROM formations_formationdraft
- WHERE slug = %s AND home_id IS NOT NULL"""
+_FOUND = """f.slug, f.home_id, f.status, f.generation, coalesce(v.version, ''), f.started_at, false
+  FROM formations_formation f
+  LEFT JOIN formations_formationversion v
+    ON v.workspace_id = f.workspace_id AND v.id = f.current_id"""
+_FOUND_DRAFT = """d.slug, d.home_id, 'running', d.generation,
+    coalesce(d.document->'config'->>'version', '1.0.0'), d.updated_at, true
+  FROM formations_formationdraft d"""
+_ADDRESS = f"SELECT {_FOUND} WHERE f.slug = %s"
+_DRAFT_ADDRESS = f"SELECT {_FOUND_DRAFT} WHERE d.slug = %s AND d.home_id IS NOT NULL"
+
+# A port that is not the live one leads to the same home: while an update is checked, or undone.
+_WANTED = f"""
+SELECT p.port, {_FOUND}
+  JOIN formations_formationport p
+    ON p.workspace_id = f.workspace_id AND p.formation_id = f.id AND p.purpose <> 'draft'
+ WHERE f.status = 'running'
+UNION ALL SELECT d.port, {_FOUND_DRAFT} WHERE d.port IS NOT NULL AND d.home_id IS NOT NULL"""
+_MARK = """
+SELECT (SELECT format('%%s %%s %%s', count(*), sum(generation), max(updated_at))
+          FROM formations_formation),
+       (SELECT format('%%s %%s', count(*), sum(port)) FROM formations_formationport),
+       (SELECT format('%%s %%s %%s', count(*), sum(generation), sum(port))
+          FROM formations_formationdraft)"""
 
 _RUNNING = """
 SELECT f.slug, f.name, f.status, p.port, f.generation, f.started_at, v.id, v.version
@@ -85,6 +108,8 @@ _DRAFT = """SELECT slug, port, generation, updated_at, id FROM formations_format
 _DRAFT_DOCUMENT = """SELECT coalesce(document, '{}'::jsonb)::text FROM formations_formationdraft
  WHERE id = %s AND generation = %s"""
 
+# Called with the slug after a change, on whatever thread made it; they must not wait.
+on_change: list[Callable[[str], None]] = []
 _lock = threading.Lock()
 _addresses: dict[tuple[str, bool], tuple[float, Address]] = {}
 _documents: OrderedDict[tuple[UUID, int], Mapping[str, Any]] = OrderedDict()
@@ -105,10 +130,9 @@ def look_up(slug: str, *, draft: bool = False) -> Address | None:
     """The address as it is now. One query; unknown ones are not remembered."""
     rows = execute(_DRAFT_ADDRESS if draft else _ADDRESS, [slug])
     if not rows:
-        forget(slug)
+        _drop(slug)
         return None
-    name, home_id, status, generation = rows[0]
-    found = Address(name, home_id, status, draft, generation)
+    found = Address(*rows[0])
     with _lock:
         if len(_addresses) >= MOST_ADDRESSES:
             _addresses.clear()
@@ -117,13 +141,51 @@ def look_up(slug: str, *, draft: bool = False) -> Address | None:
 
 
 def forget(slug: str | None = None) -> None:
-    """Look this formation up anew (None: every one). After the commit of whatever changed it."""
+    """Look this formation up anew (None: every one), here and soon in every other process. For the
+    commit of whatever changed it; never raises.
+    """
+    _drop(slug)
+    if slug is not None:
+        for tell in on_change:
+            tell(slug)
+
+
+def _drop(slug: str | None) -> None:
     with _lock:
         if slug is None:
             _addresses.clear()
             return
         for draft in (False, True):
             _addresses.pop((slug, draft), None)
+
+
+# --- Ports: for the gateways ----------------------------------------------------------------------
+
+
+def ports_mark() -> tuple[Any, ...]:
+    """Changes whenever `wanted_ports` may have. One query."""
+    return execute(_MARK, [])[0]
+
+
+def wanted_ports() -> dict[int, Address]:
+    """Every port that should be served, and what for. One query."""
+    return {port: Address(*found) for port, *found in execute(_WANTED, [])}
+
+
+_TAKEN = "Port {port} is taken by another program on the gateway's machine."
+_REPORT = "UPDATE formations_formation SET error = %s WHERE slug = %s AND error = ''"
+_TAKE_BACK = """UPDATE formations_formation SET error = ''
+ WHERE slug = ANY(%s) AND error LIKE 'Port %% is taken by %%'"""
+
+
+def report_taken(slug: str, port: int) -> None:
+    """Write down, where the formation's status is shown, that its port could not be bound."""
+    execute(_REPORT, [_TAKEN.format(port=port), slug])
+
+
+def report_bound(slugs: list[str]) -> None:
+    """Take that back, whoever wrote it."""
+    execute(_TAKE_BACK, [slugs])
 
 
 # --- What runs: for whoever answers there ---------------------------------------------------------

@@ -17,6 +17,7 @@ from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Left, Length, Now
 
 from apps.core.actor import Scope
+from apps.core.rows import execute
 from apps.engine.ports import StepRecord, Usage
 from apps.engine.state import rebuild
 from apps.runs.holding import died_here, pid_of
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from apps.core.actor import Actor
     from apps.engine.state import TurnState
+    from apps.formations.limits import Limits
 
 
 def active_run(actor: Actor, session_id: UUID) -> Run | None:
@@ -46,6 +48,28 @@ def count_runs(actor: Actor) -> tuple[int, int]:
     actor.need(Scope.READ)
     runs = Run.objects.in_workspace(actor.workspace_id)
     return runs[:MOST_COUNTED].count(), runs.filter(status__in=OPEN)[:MOST_COUNTED].count()
+
+
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('turns ' || %s, 0))"
+# The first condition on the status is the index's own, or it would not be used.
+_LOAD = """SELECT
+  (SELECT count(*) FROM runs_run
+    WHERE workspace_id = %s AND status IN ('queued', 'running', 'waiting') AND status <> 'waiting'),
+  (SELECT coalesce(sum(tokens_in + tokens_out), 0)::bigint FROM runs_run
+    WHERE workspace_id = %s AND created_at > now() - interval '1 minute')"""
+
+
+def need_turn_room(actor: Actor, limits: Limits) -> None:
+    """Raise FormationBusy when the workspace has as many turns under way as its formation may, or the
+    turns that began in the last minute took its tokens. Turns that wait for a human count for nothing.
+
+    In the transaction that queues the run: starts of one formation then go one at a time, and no two
+    take the same last place. Two queries.
+    """
+    actor.need(Scope.WRITE)
+    execute(_ONE_AT_A_TIME, [str(actor.workspace_id)])
+    open_turns, tokens = execute(_LOAD, [actor.workspace_id, actor.workspace_id])[0]
+    limits.check(open_turns=open_turns, tokens=tokens)
 
 
 def calls_of_runs(actor: Actor, run_ids: Collection[UUID]) -> list[dict[str, Any]]:

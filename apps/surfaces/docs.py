@@ -46,7 +46,11 @@ def reader(request: HttpRequest, slug: str) -> HttpResponse:
     book = openapi.book(slug)
     if book is None:
         return unknown_route(request)
-    response = render(request, "surfaces/reader.html", {"book": book})
+    response = render(
+        request,
+        "surfaces/reader.html",
+        {"book": book, "all": "/docs/", "document": f"/docs/{book.slug}/openapi.json"},
+    )
     response["Content-Security-Policy"] = READER_CSP
     return response
 
@@ -59,3 +63,18 @@ def openapi_json(request: HttpRequest, slug: str) -> HttpResponse:
     response = JsonResponse(openapi.document(slug), json_dumps_params={"ensure_ascii": False})
     response["Cache-Control"] = "public, max-age=300"
     return response
+
+
+@require_safe
+def formation_reader(request: HttpRequest) -> HttpResponse:
+    """`/docs` at a formation's address: its own document beside it, wherever the address is."""
+    about = {"book": openapi.book("muxi-formation"), "document": "openapi.json"}
+    response = render(request, "surfaces/reader.html", about)
+    response["Content-Security-Policy"] = READER_CSP
+    return response
+
+
+@require_safe
+def formation_json(request: HttpRequest) -> HttpResponse:
+    """`/openapi.json` at a formation's address."""
+    return openapi_json(request, "muxi-formation")

@@ -26,16 +26,26 @@ PARENT = "POLYMUX_PARENT_PID"
 
 
 class WebProcesses:
-    """Starts `count` children, each `serve --role web --fd N`, and starts anew the ones that die."""
+    """Starts `count` children, each `serve --role web --fd N`, and starts anew the ones that die.
 
-    def __init__(self, count: int, *, on_stop: Callable[[], None]) -> None:
+    With `formations`, an address, one more: the gateway, as a port belongs to one process.
+    """
+
+    def __init__(self, count: int, *, on_stop: Callable[[], None], formations: str = "") -> None:
         self._count = count
         self._on_stop = on_stop
+        self._formations = formations
         self._stop = threading.Event()
         self._children: list[Child] = []
 
-    def serve_until_stopped(self, listener: socket.socket) -> None:
-        self._children = [Child(listener.fileno()) for _ in range(self._count)]
+    def serve_until_stopped(self, listener: socket.socket | None) -> None:
+        assert listener is not None
+        fd = listener.fileno()
+        serve = ["serve", "--role", "web", "--fd", str(fd)]
+        self._children = [Child(serve, fd) for _ in range(self._count)]
+        if self._formations:
+            host = ["--formations", self._formations]
+            self._children.append(Child(["gateway", "--beside-parent", *host]))
         while not self._stop.wait(LOOK_EVERY):
             for child in self._children:
                 child.keep_alive()
@@ -55,10 +65,11 @@ class WebProcesses:
 
 
 class Child:
-    """One web process; after a crash it comes back, more slowly each time it crashes soon again."""
+    """One process; after a crash it comes back, more slowly each time it crashes soon again."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, command: list[str], fd: int | None = None) -> None:
+        self._command = command
+        self._fds = () if fd is None else (fd,)
         self._pause = FIRST_PAUSE
         self._due = 0.0
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,7 +84,9 @@ class Child:
             self._process = None
             if now - self._began > STEADY_SECONDS:
                 self._pause = FIRST_PAUSE
-            warn(f"a web process ended with {code}; the next one in {self._pause:.1f} s")
+            warn(
+                f"a process ({self._command[0]}) ended with {code}; the next one in {self._pause:.1f} s"
+            )
             self._due = now + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
@@ -81,8 +94,8 @@ class Child:
         manage = str(settings.BASE_DIR / "manage.py")
         self._began = now
         self._process = subprocess.Popen(
-            [sys.executable, manage, "serve", "--role", "web", "--fd", str(self._fd)],
-            pass_fds=[self._fd],
+            [sys.executable, manage, *self._command],
+            pass_fds=self._fds,
             start_new_session=True,  # a Ctrl-C at the terminal is the parent's to pass on
             env={**os.environ, PARENT: str(os.getpid())},
         )

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line asked for. `fd`: a listening socket inherited from our parent."""
+    """What the command line asked for. `fd`: a listening socket inherited from our parent.
+
+    `formations`: the address on which formations' ports are bound; "" binds none here.
+    """
 
     host: str = "127.0.0.1"
     port: int = 7890
@@ -45,6 +48,22 @@ class Options:
     worker: bool = True
     beat: bool = True
     fd: int | None = None
+    formations: str = "127.0.0.1"
+    beside_parent: bool = False
+
+    @property
+    def is_gateway(self) -> bool:
+        """Whether this very process listens on formations' ports: with several web processes, none of
+        them, but one more.
+        """
+        if not self.formations or self.fd is not None:
+            return False
+        return self.role == "gateway" or (self.role == "all" and self.workers == 1)
+
+    @property
+    def is_child(self) -> bool:
+        """Whether a `serve` with several web processes has started this one."""
+        return self.fd is not None or self.beside_parent
 
     @property
     def serves_web(self) -> bool:
@@ -62,7 +81,7 @@ class Options:
 class MainPart(Protocol):
     """What the main thread does until it is told to stop."""
 
-    def serve_until_stopped(self, listener: socket.socket) -> None: ...
+    def serve_until_stopped(self, listener: socket.socket | None) -> None: ...
 
     def stop(self) -> None: ...
 
@@ -134,6 +153,10 @@ class Serve:
     def run(self) -> None:
         """Returns after a clean stop; raises `CannotServe` when it cannot begin."""
         refuse_impossible(self.options)
+        if self.options.is_child:
+            from polymux.embedded.processes import end_with_parent
+
+            end_with_parent()
         listener = self._listener() if self.options.serves_web else None
         clean = False
         try:
@@ -142,24 +165,21 @@ class Serve:
             main = self._main_part(listener)
             self.signals.stops(main.stop)
             self._announce(listener)
-            main.serve_until_stopped(listener)  # type: ignore[arg-type]
+            main.serve_until_stopped(listener)
             clean = True
         finally:
             self._finish()
-        if clean and self.options.fd is None:
+        if clean and not self.options.is_child:
             say("polymux: stopped")
 
     def _listener(self) -> socket.socket:
         if self.options.fd is not None:
-            from polymux.embedded.processes import end_with_parent
-
-            end_with_parent()
             return socket.socket(fileno=self.options.fd)
         return web.bind(self.options.host, self.options.port)
 
     def _prepare(self) -> None:
         """A database with tables, and folders. A child's parent has done it."""
-        if self.options.fd is not None:
+        if self.options.is_child:
             return
         settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise looks for it
         self.postgres = database.start_own_postgres()
@@ -183,18 +203,20 @@ class Serve:
             self.beat.start()
 
     def _main_part(self, listener: socket.socket | None) -> MainPart:
-        if listener is None:
+        formations = self.options.formations if self.options.is_gateway else None
+        if listener is None and formations is None:
             return Idle(self._close_parts)
         if self.options.workers > 1:
             from polymux.embedded.processes import WebProcesses
 
-            return WebProcesses(self.options.workers, on_stop=self._close_parts)
-        if self.options.server == "daphne":
-            return web.DaphneWeb(on_stop=self._close_parts)
-        return web.UvicornWeb(on_stop=self._close_parts)
+            beside = self.options.formations if self.options.role == "all" else ""
+            return WebProcesses(self.options.workers, on_stop=self._close_parts, formations=beside)
+        if self.options.server == "daphne" and listener is not None:
+            return web.DaphneWeb(on_stop=self._close_parts, formations=formations)
+        return web.UvicornWeb(on_stop=self._close_parts, formations=formations)
 
     def _announce(self, listener: socket.socket | None) -> None:
-        if self.options.fd is not None:
+        if self.options.is_child:
             return
         if listener is None:
             say(f"polymux: {self.options.role} is running")
@@ -240,7 +262,7 @@ def refuse_impossible(options: Options) -> None:
         raise CannotServe(
             "--workers needs REDIS_URL: without it one process does not see another's live frames"
         )
-    if options.role != "all" and options.fd is None:
+    if options.role != "all" and not options.is_child:
         raise CannotServe(
             f"--role {options.role} needs REDIS_URL: without it the parts of an installation do not "
             "hear each other. Set REDIS_URL, or use one `serve` for all parts."

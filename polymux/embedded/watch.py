@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ WORKER = "worker"
 FRESH = timedelta(seconds=30)
 DEAF = timedelta(seconds=60)
 LOOK_EVERY = 15.0
+KEPT = timedelta(days=1)  # of a gateway's sign of life: containers have new names at each start
 
 
 def record_heartbeat(name: str = WORKER) -> None:
@@ -31,6 +33,18 @@ def record_heartbeat(name: str = WORKER) -> None:
 def is_fresh(name: str = WORKER, within: timedelta = FRESH) -> bool:
     """Whether `name` gave a sign of life lately, by the database's clock."""
     return Heartbeat.objects.filter(name=name, at__gt=Now() - within).exists()
+
+
+def gateway_name() -> str:
+    """What the gateway of this machine is called; the others have beats of their own."""
+    return f"gateway@{socket.gethostname()}"[:40]
+
+
+def record_gateway() -> None:
+    """The gateway has compared its ports; and forget those of machines that are long gone."""
+    record_heartbeat(gateway_name())
+    gone = Heartbeat.objects.filter(name__startswith="gateway@", at__lt=Now() - KEPT)
+    gone.delete()
 
 
 def last_heartbeat(name: str = WORKER) -> datetime | None:

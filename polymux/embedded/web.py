@@ -16,6 +16,8 @@ from polymux.embedded.say import CannotServe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from polymux.gateway.watch import Gateway
+
 log = logging.getLogger(__name__)
 
 APPLICATION = "polymux.asgi:application"
@@ -62,32 +64,51 @@ async def drain() -> None:
         log.exception("some turns could not finish; they resume at the next start")
 
 
+def web_config(**options: Any) -> uvicorn.Config:
+    """The configuration of every port of ours, formations' too."""
+    from polymux.asgi import SERVER_OPTIONS
+
+    usual: dict[str, Any] = {
+        "loop": "uvloop",
+        "http": "httptools",
+        "h11_max_incomplete_event_size": HEADER_BYTES,
+        "interface": "asgi3",
+        "lifespan": "on",
+        "log_config": None,
+        "access_log": False,
+        "proxy_headers": False,
+        "backlog": BACKLOG,
+        "timeout_keep_alive": 30,
+    }
+    return uvicorn.Config(APPLICATION, **(usual | SERVER_OPTIONS | options))
+
+
+def gateway_at(host: str) -> Gateway:
+    """A gateway that has begun to watch, on the running loop. A formation has no sockets."""
+    from polymux.gateway.watch import Gateway
+
+    gateway = Gateway(web_config(ws="none"), host)
+    gateway.start()
+    return gateway
+
+
 class UvicornWeb(uvicorn.Server):
-    """uvicorn that leaves signals to us and lets turns finish before it closes connections."""
+    """uvicorn that leaves signals to us and lets turns finish before it closes connections.
 
-    def __init__(self, *, on_stop: Callable[[], None] = lambda: None) -> None:
-        from polymux.asgi import SERVER_OPTIONS
+    With `formations`, an address, it is the gateway, too: it listens there on every running formation's
+    port. Without a listener it is nothing but that.
+    """
 
-        super().__init__(
-            uvicorn.Config(
-                APPLICATION,
-                loop="uvloop",
-                http="httptools",
-                h11_max_incomplete_event_size=HEADER_BYTES,
-                interface="asgi3",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                backlog=BACKLOG,
-                timeout_keep_alive=30,
-                **SERVER_OPTIONS,
-            )
-        )
+    def __init__(
+        self, *, on_stop: Callable[[], None] = lambda: None, formations: str | None = None
+    ) -> None:
+        super().__init__(web_config())
         self._on_stop = on_stop
+        self._formations = formations
+        self.gateway: Gateway | None = None
 
-    def serve_until_stopped(self, listener: socket.socket) -> None:
-        self.run(sockets=[listener])
+    def serve_until_stopped(self, listener: socket.socket | None) -> None:
+        self.run(sockets=[listener] if listener is not None else [])
 
     def stop(self) -> None:
         """Begin to stop. Safe in a signal handler."""
@@ -97,29 +118,46 @@ class UvicornWeb(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._formations is not None:
+            self.gateway = gateway_at(self._formations)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         began = time.monotonic()
         for server in self.servers:
             server.close()
+        if self.gateway is not None:
+            self.gateway.stop_accepting()
         self._on_stop()
         await drain()
         log.debug("turns finished after %.1f s", time.monotonic() - began)
+        if self.gateway is not None:
+            from polymux.asgi import application
+
+            await application.begin_shutdown()  # live streams end first, on every port
+            await self.gateway.close(CLOSE_SECONDS)
         await super().shutdown(sockets)
 
 
 class DaphneWeb:
     """daphne, for those who know its ways. Imports twisted: a second more at start."""
 
-    def __init__(self, *, on_stop: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, *, on_stop: Callable[[], None] = lambda: None, formations: str | None = None
+    ) -> None:
         self._on_stop = on_stop
+        self._formations = formations
+        self._gateway: Gateway | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
 
-    def serve_until_stopped(self, listener: socket.socket) -> None:
+    def serve_until_stopped(self, listener: socket.socket | None) -> None:
         from daphne.server import Server
 
         from polymux.asgi import application
 
+        assert listener is not None
         host, port = listener.getsockname()[:2]
         listener.close()  # daphne opens its own
         interface = host.replace(":", "\\:")
@@ -139,6 +177,11 @@ class DaphneWeb:
 
         self._loop = asyncio.get_event_loop()
         aio.adopt_loop(self._loop)
+        if self._formations is not None:
+            self._loop.call_soon(self._start_gateway, self._formations)
+
+    def _start_gateway(self, host: str) -> None:
+        self._gateway = gateway_at(host)
 
     def stop(self) -> None:
         if self._loop is not None and not self._stopping:
@@ -152,5 +195,7 @@ class DaphneWeb:
 
         self._on_stop()
         await application.begin_shutdown()
+        if self._gateway is not None:
+            await self._gateway.close(CLOSE_SECONDS)
         await drain()
         cast("Any", reactor).stop()  # typed as an interface, it is a module

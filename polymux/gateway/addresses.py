@@ -11,6 +11,8 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.conf import settings
+
 from apps.core.aio import db_call
 from apps.formations import registry
 from apps.surfaces.kit import FormationRef
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 PREFIXES = ("/api/", "/draft/", "/mcp/")
 _ADDRESS = re.compile(r"/(api|draft|mcp)/([^/]+)(/.*)?", re.DOTALL)
+
+_SERVERS_OWN = frozenset({b"x-formation-id", b"x-muxi-server"})
+_HOPS = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 
 
 class Way(NamedTuple):
@@ -60,18 +65,52 @@ def way_of(scope: Scope) -> Way | None:
 
 async def inside(scope: Scope, way: Way) -> dict[str, Any]:
     """`scope` as the formation sees it. Raises NoWay (404, 503)."""
-    address = registry.remembered(way.slug, draft=way.draft)
-    if address is None:
-        address = await db_call(registry.look_up, way.slug, draft=way.draft)
+    address = await found(way.slug, draft=way.draft)
     if address is None:
         raise NoWay(404, f"Formation '{way.slug[:50]}' not found")
     if address.status != registry.RUNNING:
         raise NoWay(503, f"Formation '{address.slug}' is not running")
-    return {**scope, "path": way.rest, "raw_path": way.raw, "formation": ref_of(address)}
+    return {
+        **scope,
+        "path": way.rest,
+        "raw_path": way.raw,
+        "headers": forwarded(scope, address.slug),
+        "formation": ref_of(address),
+        "formation.proxied": True,
+    }
+
+
+async def found(slug: str, *, draft: bool) -> Address | None:
+    """The address, out of this process's memory where that is young enough."""
+    known = registry.remembered(slug, draft=draft)
+    return known or await db_call(registry.look_up, slug, draft=draft)
 
 
 def ref_of(address: Address) -> FormationRef:
     return FormationRef(address.slug, address.home_id, address.draft)
+
+
+def forwarded(scope: Scope, slug: str) -> list[tuple[bytes, bytes]]:
+    """The request's headers with what a proxy adds. What only the server may say is never the client's;
+    the first hop's words about itself stay, where a trusted proxy stands in front of us.
+    """
+    kept = [(name, value) for name, value in scope["headers"] if name not in _SERVERS_OWN]
+    said = (
+        {name: value for name, value in kept if name in _HOPS} if settings.TRUSTED_PROXIES else {}
+    )
+    host = next((value for name, value in kept if name == b"host"), b"")
+    ours = {
+        b"x-forwarded-for": str((scope.get("client") or ("",))[0]).encode(),
+        b"x-forwarded-proto": scope.get("scheme", "http").encode(),
+        b"x-forwarded-host": host,
+    }
+    kept = [(name, value) for name, value in kept if name not in _HOPS]
+    kept += (ours | said).items()
+    return [
+        *kept,
+        (b"x-formation-id", slug.encode()),
+        (b"x-muxi-server", settings.VERSION.encode()),
+    ]
 
 
 async def refuse(send: Send, status: int, message: str) -> None:

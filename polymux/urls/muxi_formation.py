@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.urls import re_path
+from django.urls import path, re_path
 
 from apps.conversations.api import muxi_formation as conversations
 from apps.conversations.api import muxi_status as status
+from apps.formations.api import agent_card
 from apps.formations.api import muxi_agents as agents
 from apps.formations.api import muxi_formation as formations
-from apps.surfaces import muxi_formation
+from apps.surfaces import docs, muxi_formation
 from apps.surfaces.fallback import ending, unknown_route
 from apps.workspaces.api import muxi_formation as workspaces
 
@@ -31,7 +32,15 @@ keyed: list[URLPattern | URLResolver] = [
     *workspaces.urlpatterns,
 ]
 
+# Open to everybody, at a formation's own address only. Its page and its health are bare applications.
+public: list[URLPattern | URLResolver] = [
+    *agent_card.urlpatterns,
+    path("docs", docs.formation_reader),
+    path("openapi.json", docs.formation_json),
+]
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    *public,
     *keyed,
     *ending(muxi_formation.SURFACE),
     re_path(r"", unknown_route),

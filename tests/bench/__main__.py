@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from tests.bench import board, chaos, figures
+from tests.bench import formations as formation_figures
 from tests.bench import tasks as task_figures
 from tests.bench.report import Row, table
 from tests.bench.server import ROOT, Server, Stub
@@ -43,6 +44,7 @@ ALL = [
     "sockets",
     "feeds",
     "tasks",
+    "formations",
 ]
 
 
@@ -70,6 +72,7 @@ def measure(name: str, server: Server, stub: Stub) -> list[Row]:
         "sockets": lambda: figures.sockets(server),
         "feeds": lambda: figures.feeds(server),
         "tasks": lambda: task_figures.tasks(server),
+        "formations": lambda: formation_figures.formations(server, stub),
     }
     return uvloop.run(work[name]())
 

@@ -143,7 +143,7 @@ def make_formation(
         person, name=slug.title(), slug=f"home-of-{slug}", parent_id=owner.workspace_id
     )
     document = dict(document or document_of(config={"id": slug, **MANY_USERS}))
-    formation = _rows(owner, slug, home.pk, document, status)
+    formation = running_rows(owner.workspace_id, slug, home.pk, document, status)
     if port is not None:
         FormationPort(workspace_id=owner.workspace_id, formation=formation, port=port).save()
     home_owner = actor_in(person, home.pk)
@@ -153,10 +153,17 @@ def make_formation(
     return Made(formation, admin_key, client_key, home_owner, FormationRef(slug, home.pk))
 
 
-def _rows(owner: Actor, slug: str, home_id: UUID, document: Any, status: str) -> Formation:
+def running_rows(
+    workspace_id: UUID,
+    slug: str,
+    home_id: UUID,
+    document: Any,
+    status: str = FormationStatus.RUNNING.value,
+) -> Formation:
+    """A formation of that workspace and its only version."""
     moment = now()
     formation = Formation(
-        workspace_id=owner.workspace_id,
+        workspace_id=workspace_id,
         slug=slug,
         name=str(document["config"].get("name") or slug),
         home_id=home_id,
@@ -168,7 +175,7 @@ def _rows(owner: Actor, slug: str, home_id: UUID, document: Any, status: str) ->
     )
     formation.save()
     version = FormationVersion(
-        workspace_id=owner.workspace_id,
+        workspace_id=workspace_id,
         formation=formation,
         number=1,
         version=str(document["config"].get("version") or "1.0.0"),

@@ -45,6 +45,14 @@ async def sleep(seconds: float) -> str:
 
 
 @server.tool()
+async def swell(mebibytes: int) -> str:
+    """Hold so much memory, and never answer."""
+    held = bytearray(os.urandom(1024) * 1024 * mebibytes)
+    await asyncio.sleep(600)
+    return str(len(held))
+
+
+@server.tool()
 def die() -> str:
     os._exit(1)
 

@@ -23,7 +23,8 @@ class FormationView(MuxiFormationView):
     @cached_property
     def running(self) -> Running:
         """The formation; NotFound for a key of a workspace that is nobody's home."""
-        return registry.running(self.actor.workspace_id)
+        ref = self.admission.credentials.formation
+        return registry.running(ref.home_id if ref else self.actor.workspace_id)
 
     @property
     def is_admin(self) -> bool:

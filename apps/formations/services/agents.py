@@ -184,8 +184,12 @@ def _redirect(actor: Actor, old: str, new: str) -> list[Fact]:
 
 
 def _locked(actor: Actor, agent_id: UUID) -> Agent:
+    """Without its key: a turn that names the agent is checked at its commit, when it holds the log's
+    head; it may not wait there for somebody who wants the head.
+    """
     rows = Agent.objects.in_workspace(actor.workspace_id).select_related("team")
-    agent: Agent | None = rows.select_for_update(of=("self",)).filter(id=agent_id).first()
+    locked = rows.select_for_update(of=("self",), no_key=True)
+    agent: Agent | None = locked.filter(id=agent_id).first()
     if agent is None:
         raise AgentNotFound
     return agent

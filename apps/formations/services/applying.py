@@ -86,7 +86,8 @@ def check_may_apply(actor: Actor, document: Document) -> None:
 
 def _lock_home(inside: Actor) -> None:
     """Every row that is written below, before the first fact: facts take the log's head, the last
-    lock, and whoever holds one of these rows may be waiting for it.
+    lock, and whoever holds one of these rows may be waiting for it. Without their keys: a turn that
+    names an agent is checked at its commit, when it holds the head.
     """
     from apps.workspaces.services.workspaces import lock_workspace
 
@@ -94,7 +95,7 @@ def _lock_home(inside: Actor) -> None:
     lock_agents(inside)
     for model in (Agent, McpServer, Secret):
         rows = model.objects.in_workspace(inside.workspace_id).order_by("id")
-        list(rows.select_for_update().values_list("id"))
+        list(rows.select_for_update(no_key=True).values_list("id"))
 
 
 def _apply_secrets(

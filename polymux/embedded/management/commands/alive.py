@@ -11,18 +11,20 @@ if TYPE_CHECKING:
 
 
 class Command(BaseCommand):
-    help = "Exit 0 when a worker has given a sign of life lately (for container health checks)."
+    help = "Exit 0 when a worker, or this machine's gateway, has given a sign of life lately."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--within", type=int, default=60, help="seconds")
+        parser.add_argument("--gateway", action="store_true", help="ask for this machine's gateway")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from polymux.embedded.watch import is_fresh
+        from polymux.embedded.watch import WORKER, gateway_name, is_fresh
 
+        name = gateway_name() if options["gateway"] else WORKER
         try:
-            fresh = is_fresh(within=timedelta(seconds=options["within"]))
+            fresh = is_fresh(name, timedelta(seconds=options["within"]))
         except DatabaseError as error:
             raise CommandError(f"the database cannot be asked: {error}".splitlines()[0]) from None
         if not fresh:
-            raise CommandError(f"no worker has given a sign of life within {options['within']} s")
+            raise CommandError(f"no {name} has given a sign of life within {options['within']} s")

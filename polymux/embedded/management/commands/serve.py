@@ -25,6 +25,12 @@ class Command(BaseCommand):
             "--no-worker", action="store_true", help="leave jobs to other processes"
         )
         parser.add_argument("--no-beat", action="store_true", help="leave the schedule to others")
+        parser.add_argument(
+            "--formations",
+            metavar="ADDRESS",
+            default="127.0.0.1",
+            help="where formations' own ports are bound ('': nowhere, they are proxied only)",
+        )
         parser.add_argument("--fd", type=int, help="internal: an inherited listening socket")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -40,5 +46,6 @@ class Command(BaseCommand):
                 worker=not options["no_worker"],
                 beat=not options["no_beat"],
                 fd=options["fd"],
+                formations=options["formations"],
             )
         )
