@@ -55,3 +55,33 @@ class StdioForOperators(Forbidden):
 
     code = "stdio_for_operators"
     message = "Only an operator of this installation may add a server that runs a command."
+
+
+class EndUserNotFound(NotFound):
+    code = "end_user_not_found"
+    message = "No such user."
+
+
+class IdentifierTaken(Conflict):
+    code = "identifier_taken"
+    message = "This identifier belongs to another user."
+
+
+class CredentialNotFound(NotFound):
+    code = "credential_not_found"
+    message = "No such credential."
+
+
+class TriggerNotFound(NotFound):
+    code = "trigger_not_found"
+    message = "No such trigger."
+
+
+class SopNotFound(NotFound):
+    code = "sop_not_found"
+    message = "No such SOP."
+
+
+class SkillNotFound(NotFound):
+    code = "skill_not_found"
+    message = "No such skill."
