@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Collection
     from uuid import UUID
 
     from apps.core.actor import Actor
@@ -111,8 +111,8 @@ def register(tool: Tool) -> Tool:
     return tool
 
 
-def registered() -> Iterator[Tool]:
-    return iter(_registry.values())
+def registered() -> Collection[Tool]:
+    return _registry.values()
 
 
 def find(name: str) -> Tool | None:

@@ -74,8 +74,7 @@ async def plans_for(state: TurnState, turn: Turn) -> list[Plan]:
     seconds = REQUEST_SECONDS if left is None else max(1.0, min(left, REQUEST_SECONDS))
     plans = []
     for choice in turn.ports.models:
-        offered = offered_to(choice, tools)
-        weight = sum(map(tool_tokens, offered))
+        offered, weight = offered_to(choice, tools)
         most = min(sampling.max_tokens or choice.max_output, max(1, choice.window // 2))
         messages = trim(state.messages, window=choice.window, reserve=most + weight)
         request = ModelRequest(
@@ -85,21 +84,21 @@ async def plans_for(state: TurnState, turn: Turn) -> list[Plan]:
     return plans
 
 
-def offered_to(choice: ModelChoice, tools: Sequence[ToolSpec]) -> Sequence[ToolSpec]:
-    """The tools a model is told of: none where it calls none, else as many as fit a third of its window.
+def offered_to(choice: ModelChoice, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolSpec], int]:
+    """The tools a model is told of, and their weight in tokens.
 
-    The caller's own come first (see `WorkspaceToolBox`): they are the last to go.
+    None where it calls none, else as many as fit a third of its window. The caller's own come first
+    (see `WorkspaceToolBox`): they are the last to go.
     """
     if not getattr(choice.provider, "offer_tools", True):
-        return ()
-    room = choice.window // 3
-    offered: list[ToolSpec] = []
-    for tool in tools:
-        room -= tool_tokens(tool)
-        if room < 0:
-            return tuple(offered)
-        offered.append(tool)
-    return tools
+        return (), 0
+    room, weight = choice.window // 3, 0
+    for count, tool in enumerate(tools):
+        tokens = tool_tokens(tool)
+        if weight + tokens > room:
+            return tools[:count], weight
+        weight += tokens
+    return tools, weight
 
 
 async def ask(turn: Turn, plans: list[Plan], reply: Reply) -> None:

@@ -59,12 +59,17 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`always_ask`: names (`*` stands for anything) that need a human whatever else is said."""
+    """`always_ask`: names (`*` stands for anything) that need a human whatever else is said.
+
+    `offers` remembers, while the policy itself is, which registered tools it leaves to whom
+    (`toolbox.Offer`): a chat asks for the same half a hundred each time.
+    """
 
     tools_enabled: bool = True
     rules: Mapping[str, Rule] = field(default_factory=dict)
     always_ask: tuple[str, ...] = ()
     servers: tuple[Server, ...] = ()
+    offers: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def rule(self, tool: str) -> Rule | None:
         """The rule of exactly this name, else of the longest pattern that fits."""

@@ -12,7 +12,6 @@ import json
 import logging
 import re
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from apps.core import tools
@@ -21,6 +20,7 @@ from apps.engine.ports import ToolCall, ToolEnds, ToolResult, ToolSpec, ToolWait
 from apps.formations import mcp
 from apps.formations.gate import WorkspaceGate
 from apps.formations.mcp_tools import LONGEST_ANSWER
+from apps.formations.offers import Offer
 from apps.formations.policy import Policy, Server, current_policy
 
 if TYPE_CHECKING:
@@ -52,18 +52,10 @@ class WorkspaceToolBox:
         self,
         context: ToolContext,
         policy: Policy,
-        allowed: Sequence[str] | None,
-        also: Sequence[str] = (),
-        *,
-        leads: bool = False,
-        hands_over: bool = False,
+        offer: Offer,
     ) -> None:
-        self._context, self._policy = context, policy
-        self._allowed = (
-            None if allowed is None else [tools.canonical_tool(name) for name in allowed]
-        )
-        self._also = frozenset(also)
-        self._leads, self._hands_over = leads, hands_over
+        self._context, self._policy, self._offer = context, policy, offer
+        self._hands_over = offer.hands_over
         self._local: dict[str, Tool] = {}
         self._remote: dict[str, Remote] = {}
         self._specs: dict[str, ToolSpec] = {}
@@ -91,7 +83,8 @@ class WorkspaceToolBox:
         """
         wanted = allowed is None or len(allowed) > 0 or len(also) > 0
         policy = await current_policy(context.actor) if wanted else Policy()
-        box = cls(context, policy, allowed, also, leads=leads, hands_over=hands_over)
+        offer = Offer.of(allowed, also, leads=leads, hands_over=hands_over)
+        box = cls(context, policy, offer)
         for spec in client_tools:
             box._add(spec)
         if wanted:
@@ -124,30 +117,10 @@ class WorkspaceToolBox:
         self._specs[spec.name] = spec
         return True
 
-    def _may_have(self, tool: Tool) -> bool:
-        """The orchestrator's tools are for it alone, and for an agent that names one exactly."""
-        if tool.hand_over is not None and tool.hand_over.only and not self._hands_over:
-            return False
-        if tools.ORCHESTRATOR not in tool.tags:
-            return self._may_use(tool.name, by_default=tool.enabled_by_default)
-        named = self._allowed is not None and tool.name in self._allowed
-        return (self._leads or named) and self._policy.allows(tool.name)
-
-    def _may_use(self, name: str, *, by_default: bool) -> bool:
-        """An agent that names a tool exactly gets it though it is off by default."""
-        if name in self._also:
-            return self._policy.allows(name)
-        if self._allowed is None:
-            return self._policy.allows(name, by_default=by_default)
-        if name in self._allowed:
-            return self._policy.allows(name)
-        fits = any(fnmatchcase(name, pattern) for pattern in self._allowed)
-        return fits and self._policy.allows(name, by_default=by_default)
-
     def _add_registered(self) -> None:
-        for tool in tools.registered():
-            if self._may_have(tool) and self._add(spec_of(tool, hands_over=self._hands_over)):
-                self._local[tool.name] = tool
+        for name, (tool, spec) in self._offer.registered(self._policy).items():
+            if self._add(spec):
+                self._local[name] = tool
 
     async def _add_remote(self) -> None:
         servers = self._policy.servers
@@ -159,7 +132,9 @@ class WorkspaceToolBox:
             for tool in listed:
                 name = remote_name(server.name, tool.name)
                 spec = ToolSpec(name, tool.description, tool.parameters)
-                if self._may_use(name, by_default=True) and self._add(spec):
+                if not self._offer.may_use(name, self._policy, by_default=True):
+                    continue
+                if self._add(spec):
                     self._remote[name] = Remote(server, tool)
 
     async def _listed(self, workspace_id: UUID, server: Server) -> tuple[Listed, ...]:
@@ -230,22 +205,6 @@ class WorkspaceToolBox:
             log.exception("MCP tool %s crashed in run %s", call.name, context.run_id)
             return ToolResult("The tool failed unexpectedly.", is_error=True)
         return as_result(text, LONGEST_ANSWER)
-
-
-_told: dict[str, tuple[Tool, ToolSpec, ToolSpec]] = {}
-
-
-def spec_of(tool: Tool, *, hands_over: bool) -> ToolSpec:
-    """What a model is told of a registered tool: made once, and so is its JSON."""
-    known = _told.get(tool.name)
-    if known is None or known[0] is not tool:
-        over = tool.hand_over
-        plain = ToolSpec(tool.name, tool.description, tool.parameters)
-        ending = plain
-        if over is not None:
-            ending = replace(plain, parameters=over.parameters or tool.parameters, ends_turn=True)
-        known = _told[tool.name] = (tool, plain, ending)
-    return known[2] if hands_over else known[1]
 
 
 async def _handed(over: HandOver, context: ToolContext, call: ToolCall) -> ToolEnds:

@@ -86,9 +86,9 @@ def test_a_small_window_is_not_filled_with_tools(window, offered):
     tools = [ToolSpec(f"t{n:02}", "x" * 300, {}) for n in range(40)]
     assert tool_tokens(tools[0]) * 9 <= 4_096 // 3 < tool_tokens(tools[0]) * 10
     choice = ModelChoice("x/m", OpenAICompatible("x", "http://x"), "m", window=window)
-    assert len(offered_to(choice, tools)) == offered
+    assert len(offered_to(choice, tools)[0]) == offered
 
 
 def test_a_model_that_calls_no_tools_is_told_of_none():
     choice = ModelChoice("local/smollm2", Local(), "m", window=4_096)
-    assert offered_to(choice, [ToolSpec("add", "adds", {})]) == ()
+    assert offered_to(choice, [ToolSpec("add", "adds", {})]) == ((), 0)

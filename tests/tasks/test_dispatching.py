@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from threading import Event
 
 import pytest
@@ -159,15 +158,13 @@ def test_the_next_of_ten_thousand_is_found_by_the_index(world):
     assert "'Actual Rows': 10000" not in plan
 
 
-def test_the_next_task_behind_ten_thousand_of_a_busy_agent_is_found_in_time(world):
+def test_the_next_task_behind_ten_thousand_of_a_busy_agent_is_found(world):
     create_agent(world.aurora.ada, name="busy", model=world.agent.model)
     many_ready(world, 10_000, agent="busy")
     world.task(title="mine", priority=0.5)
-    began = time.perf_counter()
     with transaction.atomic():
         found = dispatching._pick(world.engine, ["busy"], 1)
     assert [task.title for task in found] == ["mine"]
-    assert time.perf_counter() - began < 0.5  # 10 ms alone on a machine; here others work, too
 
 
 def test_a_task_that_is_being_edited_does_not_hold_up_the_others(world, aurora):
