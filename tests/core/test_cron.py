@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.core.cron import Cron, CronInvalid, next_after, parse_cron, parse_when, read_zone
+from apps.core.cron import (
+    Cron,
+    CronInvalid,
+    in_minutes,
+    next_after,
+    parse_cron,
+    parse_when,
+    read_zone,
+)
 
 MINUTE = timedelta(minutes=1)
 # Half an hour (Lord Howe), two hours (Troll), at midnight (Beirut, Santiago, Cairo), backwards in winter
