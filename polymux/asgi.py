@@ -22,7 +22,9 @@ from django.core.wsgi import get_wsgi_application
 _django = get_wsgi_application()  # sets Django up: the imports below need it
 
 from apps.core import aio  # noqa: E402
+from apps.surfaces.kit import domain_error  # noqa: E402
 from polymux.bridge import ThreadBridge  # noqa: E402
+from polymux.gateway import addresses  # noqa: E402
 
 if TYPE_CHECKING:
     from apps.events.http import Receive, Scope, Send
@@ -52,15 +54,25 @@ STREAMS: list[tuple[str, str, str]] = [
     ("POST", r"/v1/chat/completions", "apps.conversations.api.openai.completions_app"),
     ("GET", r"/api/v1(?:/projects/[^/]+)?/events", "apps.events.live.event_feed"),
 ]
+# The same for what follows a formation's address; each stands in `urls/muxi_formation.py`, too. On the
+# main port they serve keys of workspaces that are nobody's home.
+FORMATION_STREAMS: list[tuple[str, str, str]] = []
 HEALTH = {"/health": "polymux.health.asgi_health", "/livez": "polymux.health.asgi_health"}
 
 
 class Router:
     """The ASGI application."""
 
-    def __init__(self, sockets: list[tuple[str, str]], streams: list[tuple[str, str, str]]) -> None:
+    def __init__(
+        self,
+        sockets: list[tuple[str, str]],
+        streams: list[tuple[str, str, str]],
+        inside: list[tuple[str, str, str]] = FORMATION_STREAMS,
+    ) -> None:
         self._sockets = [(re.compile(path), name) for path, name in sockets]
+        self._inside = [(method, re.compile(path), name) for method, path, name in inside]
         self._streams = [(method, re.compile(path), name) for method, path, name in streams]
+        self._streams += self._inside
         self._apps: dict[str, Any] = {}
         self._bridge = ThreadBridge(_django)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -74,15 +86,33 @@ class Router:
         if self._loop is None or self._loop.is_closed():
             self._start()  # a server without lifespan
         if kind == "http":
-            await self._find(scope)(scope, receive, send)
+            if "formation" not in scope and (way := addresses.way_of(scope)) is not None:
+                await self._enter(way, scope, receive, send)
+            else:
+                await self._find(scope)(scope, receive, send)
         elif kind == "websocket":
             await self._socket(scope)(scope, receive, send)
 
+    async def _enter(self, way: addresses.Way, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request to a formation at its address on this port."""
+        try:
+            inner = await addresses.inside(scope, way)
+        except addresses.NoWay as refusal:
+            await addresses.refuse(send, refusal.status, refusal.message)
+        except Exception as error:  # noqa: BLE001  (no database, no room: nobody answers)
+            known = domain_error(error)
+            log.warning("%s was not found: %s", scope["path"], known.code)
+            await addresses.refuse(send, 502, "The formation does not answer.")
+        else:
+            await self._find(inner)(inner, receive, send)
+
     def _find(self, scope: Scope) -> Any:
         path, method = scope["path"], scope["method"]
-        if path in HEALTH:
+        within = "formation" in scope
+        if path in HEALTH and not within:
             return self._load(HEALTH[path])
-        fits = [(verb, name) for verb, pattern, name in self._streams if pattern.fullmatch(path)]
+        streams = self._inside if within else self._streams
+        fits = [(verb, name) for verb, pattern, name in streams if pattern.fullmatch(path)]
         for verb, name in fits:
             if verb == method:
                 return self._load(name)
@@ -90,6 +120,8 @@ class Router:
         return _wrong_method if fits and method != "OPTIONS" else self._bridge
 
     def _socket(self, scope: Scope) -> Any:
+        if "formation" in scope:
+            return _no_such_socket  # a formation has none
         for pattern, name in self._sockets:
             if pattern.fullmatch(scope["path"]):
                 return self._load(name)
@@ -171,9 +203,7 @@ async def _wrong_method(scope: Scope, _receive: Receive, send: Send) -> None:
     from apps.surfaces import kit, prefixes
 
     seen = kit.from_scope(scope)
-    await send_reply(
-        send, prefixes.surface_of(seen.path, seen.method).answer(MethodNotAllowed(), seen)
-    )
+    await send_reply(send, prefixes.surface_for(seen).answer(MethodNotAllowed(), seen))
 
 
 def _before_shutdown(loop: asyncio.AbstractEventLoop | None, begin: Any) -> None:

@@ -204,14 +204,17 @@ def _limits(scope: Scope) -> tuple[int, int, bool]:
 
 async def _refuse(scope: Scope, send: Send, error: DomainError) -> None:
     from apps.events.http import send_reply
-    from apps.surfaces.prefixes import surface_of
+    from apps.surfaces.prefixes import surface_for
 
     seen = kit.from_scope(scope)
-    await send_reply(send, surface_of(scope["path"], scope["method"]).answer(error, seen))
+    await send_reply(send, surface_for(seen).answer(error, seen))
 
 
 def build_environ(scope: Scope, body: Any) -> dict[str, Any]:
-    """PEP 3333's environ. Header names with an underscore are dropped: they would pose as others."""
+    """PEP 3333's environ. Header names with an underscore are dropped: they would pose as others.
+
+    `polymux.formation`: the FormationRef of a request to a formation's address.
+    """
     query = scope["query_string"].decode("latin-1")
     raw = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
     server = scope.get("server") or ("localhost", 80)
@@ -235,6 +238,8 @@ def build_environ(scope: Scope, body: Any) -> dict[str, Any]:
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
+    if "formation" in scope:
+        environ["polymux.formation"] = scope["formation"]
     for name, value in scope["headers"]:
         if b"_" in name:
             continue

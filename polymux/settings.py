@@ -108,6 +108,7 @@ INSTALLED_APPS = [
     "polymux.embedded",
 ]
 MIDDLEWARE = [
+    "apps.surfaces.formation_urls.FormationUrls",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "apps.console.csp.ContentSecurityPolicy",
@@ -121,6 +122,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "polymux.urls"
+FORMATION_URLCONF = "polymux.urls.muxi_formation"  # at a formation's own address
 WSGI_APPLICATION = "polymux.wsgi.application"
 ASGI_APPLICATION = "polymux.asgi.application"
 APPEND_SLASH = False

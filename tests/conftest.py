@@ -13,7 +13,8 @@ import pytest  # noqa: E402
 
 django.setup()  # so that a conftest below may import models at its top
 
-from tests.support import cast, flush, network, queries  # noqa: E402
+from apps.formations import registry  # noqa: E402
+from tests.support import cast, flush, formations, network, queries  # noqa: E402
 from tests.support import race as racing  # noqa: E402
 
 flush.flush_quickly()
@@ -38,6 +39,18 @@ def aurora(db: None) -> cast.Aurora:
 def borealis(db: None) -> cast.Aurora:
     """The other workspace: `borealis.mallory`, `borealis.mallory_token`."""
     return cast.raise_borealis()
+
+
+@pytest.fixture(autouse=True)
+def _no_formation_is_remembered() -> None:
+    """Tests use the same names for formations that are not the same."""
+    registry.forget()
+
+
+@pytest.fixture
+def team(aurora: cast.Aurora) -> formations.Made:
+    """A running formation `team` of Aurora's, whose users are told apart; see `make_formation`."""
+    return formations.make_formation(aurora.ada)
 
 
 @pytest.fixture

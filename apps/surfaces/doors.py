@@ -49,6 +49,13 @@ def caller_at_home(
     return selectors.caller_at_home(raw, kinds=kinds, request_id=request_id, ip=ip)
 
 
+def caller_of_home_key(
+    home_id: UUID, raw: str, *, kinds: frozenset[str], request_id: str, ip: str
+) -> tuple[Caller, Place | None]:
+    """The caller of a key of that formation's home, and the home; see `actor_in`."""
+    return selectors.caller_of_home_key(home_id, raw, kinds=kinds, request_id=request_id, ip=ip)
+
+
 def home_of_key(
     raw: str, *, kinds: frozenset[str], request_id: str, ip: str
 ) -> tuple[Caller, Actor]:

@@ -20,7 +20,7 @@ from apps.core.errors import (
 )
 from apps.surfaces import jwe
 from apps.surfaces.kit import Admission, from_django
-from apps.surfaces.prefixes import is_guarded, patterns_of, realm_of, surface_of
+from apps.surfaces.prefixes import is_guarded, patterns_of, realm_of, surface_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 def unknown_route(request: HttpRequest, **_captured: Any) -> HttpResponse:
     """The end of every surface's table of contents."""
     seen = from_django(request)
-    surface = surface_of(seen.path, seen.method)
+    surface = surface_for(seen)
     admission = Admission(surface, seen)
     try:
         if is_guarded(seen.path) or _shows_credential(seen):
@@ -65,7 +65,7 @@ def served_on_loop(*methods: str) -> Callable[..., HttpResponse]:
     @csrf_exempt
     def answer(request: HttpRequest, **_captured: Any) -> HttpResponse:
         seen = from_django(request)
-        surface = surface_of(seen.path, seen.method)
+        surface = surface_for(seen)
         if seen.method in methods:
             return _refused(request, Unavailable("This route streams: it needs the ASGI server."))
         if surface.wrong_method_is_unknown:
@@ -107,7 +107,7 @@ def _refused(request: HttpRequest, error: DomainError) -> HttpResponse:
         return HttpResponse(
             b'{"error":"Bad request."}', status=400, content_type="application/json"
         )
-    surface = surface_of(seen.path, seen.method)
+    surface = surface_for(seen)
     return _as_django(
         surface.answer_error(
             error, request_id=seen.request_id, path=seen.path, method=seen.method, seen=seen

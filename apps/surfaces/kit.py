@@ -65,10 +65,24 @@ STATUSES: Mapping[Kind, int] = {
 
 
 @dataclass(frozen=True, slots=True)
+class FormationRef:
+    """The formation a request is for: found by its address (`/api/{slug}/…`) or its port.
+
+    Its path is what follows the address. Lies in the ASGI scope under `formation`, in the WSGI environ
+    under `polymux.formation`.
+    """
+
+    slug: str
+    home_id: UUID
+    draft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """What one request says about itself. Header names are lower-case; a query keeps its first value.
 
-    `path` is percent-decoded, `raw_path` as it was sent, both without the query.
+    `path` is percent-decoded, `raw_path` as it was sent, both without the query. `formation`: whose
+    address the request came by.
     """
 
     headers: Mapping[str, str]
@@ -81,6 +95,7 @@ class Credentials:
     request_id: str
     query_string: str = ""
     subprotocols: tuple[str, ...] = ()
+    formation: FormationRef | None = None
 
     def bearer(self, *, exact: bool = False) -> str | None:
         """The bearer token, or None. `exact`: the scheme is `Bearer`, in that case, and one blank.
@@ -136,6 +151,7 @@ def from_django(request: HttpRequest) -> Credentials:
         ip=client_ip(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", "")),
         request_id=request_id(),
         query_string=meta.get("QUERY_STRING", ""),
+        formation=meta.get("polymux.formation"),
     )
     request.credentials = made  # type: ignore[attr-defined]
     return made
@@ -177,6 +193,7 @@ def from_scope(scope: Mapping[str, Any]) -> Credentials:
         request_id=request_id(),
         query_string=query_string,
         subprotocols=tuple(scope.get("subprotocols") or ()),
+        formation=scope.get("formation"),
     )
     if isinstance(scope, dict):
         scope["credentials"] = made

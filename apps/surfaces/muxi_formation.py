@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from apps.core.actor import Caller
+    from apps.core.actor import Actor, Caller
     from apps.core.errors import DomainError
+    from apps.workspaces.selectors import Place
 
 ADMIN, CLIENT, EITHER = "admin", "client", "either"
 
@@ -55,21 +56,27 @@ class MuxiFormation(Surface):
     statuses: ClassVar[Mapping[Kind, int]] = {**STATUSES, Kind.TIMEOUT: 408}
 
     def prove(self, credentials: Credentials, *, realm: str = "") -> Caller:
-        """`realm`: admin, client or either (the default): which key the route takes."""
-        headers = credentials.headers
-        offers = (
-            (ADMIN, headers.get("x-muxi-admin-key"), "admin_key"),
-            (CLIENT, headers.get("x-muxi-client-key"), "client_key"),
+        return self.prove_near(credentials, realm=realm)[0]
+
+    def prove_near(
+        self, credentials: Credentials, *, realm: str = ""
+    ) -> tuple[Caller, Place | None]:
+        """`realm`: admin, client or either (the default): which key the route takes.
+
+        At a formation's address only the keys of its home count; elsewhere those of a workspace that
+        is nobody's home.
+        """
+        raw, kind = _offered(credentials.headers, realm)
+        kinds, home = frozenset({kind}), credentials.formation
+        request_id, ip = credentials.request_id, credentials.ip
+        if home is None:
+            return doors.caller_at_home(raw, kinds=kinds, request_id=request_id, ip=ip)
+        return doors.caller_of_home_key(
+            home.home_id, raw, kinds=kinds, request_id=request_id, ip=ip
         )
-        for key_realm, raw, kind in offers:
-            if raw and realm in {key_realm, EITHER, ""} and "\x00" not in raw:
-                return doors.caller_of_key(
-                    raw,
-                    kinds=frozenset({kind}),
-                    request_id=credentials.request_id,
-                    ip=credentials.ip,
-                )
-        raise Unauthenticated(_wanted(realm))
+
+    def enter(self, caller: Caller, workspace: str | UUID, place: Place | None = None) -> Actor:
+        return super().enter(caller, place.workspace_id if place else workspace, place)
 
     def workspace_id(self, caller: Caller, workspace: str) -> UUID:
         return doors.first_workspace(caller)
@@ -107,12 +114,6 @@ def idempotency_key(seen: Credentials) -> str | None:
     return seen.headers.get("x-muxi-idempotency-key", "")[:255] or None
 
 
-def end_user(seen: Credentials) -> str:
-    """`X-Muxi-User-ID`: the app's own user; an e-mail is folded to lower case; "" when absent."""
-    user = seen.headers.get("x-muxi-user-id", "").strip()[:255]
-    return user.lower() if "@" in user else user
-
-
 def validation_errors(error: DomainError) -> list[dict[str, str]]:
     """The items of `error.data.validation_errors` (contract §5.3), from an `InvalidInput`'s fields."""
     problems = getattr(error, "problems", None)
@@ -126,6 +127,18 @@ def validation_errors(error: DomainError) -> list[dict[str, str]]:
         for name, messages in fields.items()
         for message in messages
     ]
+
+
+def _offered(headers: Mapping[str, str], realm: str) -> tuple[str, str]:
+    """(the key, its kind) of the first that the route takes; Unauthenticated."""
+    offers = (
+        (ADMIN, headers.get("x-muxi-admin-key"), "admin_key"),
+        (CLIENT, headers.get("x-muxi-client-key"), "client_key"),
+    )
+    for key_realm, raw, kind in offers:
+        if raw and realm in {key_realm, EITHER, ""} and "\x00" not in raw:
+            return raw, kind
+    raise Unauthenticated(_wanted(realm))
 
 
 def _wanted(realm: str) -> str:

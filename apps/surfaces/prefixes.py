@@ -20,7 +20,7 @@ from apps.surfaces import (
 from apps.workspaces.services.workspaces import RESERVED_SLUGS
 
 if TYPE_CHECKING:
-    from apps.surfaces.kit import Surface
+    from apps.surfaces.kit import Credentials, Surface
 
 # `/webhooks/{platform}` is molecule's for these and polyant's for anything else.
 PLATFORMS = ("telegram", "slack", "whatsapp", "discord", "lark", "github")
@@ -65,6 +65,11 @@ def surface_of(path: str, method: str = "GET") -> Surface:  # noqa: ARG001
         if pattern.match(relative):
             return surface
     return polymux.SURFACE
+
+
+def surface_for(seen: Credentials) -> Surface:
+    """The surface that answers this request: a formation's own, at its address, for every path."""
+    return muxi_formation.SURFACE if seen.formation else surface_of(seen.path, seen.method)
 
 
 def is_guarded(path: str) -> bool:

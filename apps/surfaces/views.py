@@ -314,17 +314,14 @@ class MuxiServerView(SurfaceView):
 
 
 class MuxiFormationView(SurfaceView):
-    """A formation's `/v1/…`: acts in the workspace of the key; `realm` admin, client or either."""
+    """A formation's `/v1/…`: acts in its home, or else in the workspace of the key; `realm` admin,
+    client or either. Apps from `formations` upward subclass its `api.formation_view` instead.
+    """
 
     surface = muxi_formation.SURFACE
 
     def workspace_of(self, caller: Caller) -> Where:
         return ""
-
-    @property
-    def end_user(self) -> str:
-        """The app's own user (`X-Muxi-User-ID`), "" when not said."""
-        return muxi_formation.end_user(self.admission.credentials)
 
     def enveloped(self, object_name: str, type_name: str, data: Any, status: int = 200) -> Response:
         """`data` in the formation's envelope."""

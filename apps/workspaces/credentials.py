@@ -1,22 +1,21 @@
 """From a credential to whoever stands behind it: the reads that every request makes.
 
 TLDR: one statement each, no model instances, no cache. A revocation, a demotion or a removal counts
-from the next request on because nothing here is remembered; the one memory is *when a use was last
-written down*, so that `last_used_at` costs at most one write a minute and none of it in the request.
+from the next request on because nothing here is remembered. (`uses.py` remembers when a use was last
+written down.)
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import DatabaseError, connection, connections
+from django.db import connection
 
 from apps.core.actor import Actor, Caller, CallerKind, Role, Scope
-from apps.core.aio import db_executor
 from apps.core.crypto import SealBroken, context_of, digest, open_sealed
 from apps.core.errors import (
     Forbidden,
@@ -30,6 +29,7 @@ from apps.core.errors import (
 )
 from apps.workspaces.errors import WorkspaceSuspended
 from apps.workspaces.models import ApiToken, TokenKind, WorkspaceStatus
+from apps.workspaces.uses import note_use
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,9 +41,8 @@ BEARER_KINDS = frozenset({TokenKind.PERSONAL.value, TokenKind.SESSION.value})
 KEY_KINDS = frozenset(
     {TokenKind.ADMIN_KEY.value, TokenKind.CLIENT_KEY.value, TokenKind.INSTANCE_KEY.value}
 )
+HOME_KINDS = frozenset({TokenKind.ADMIN_KEY.value, TokenKind.CLIENT_KEY.value})
 LONGEST_TOKEN = 512
-USE_NOTED_EVERY = 60.0  # seconds
-MAX_NOTED = 20_000
 
 _COLUMNS = """t.id, t.kind, t.user_id, t.workspace_id, t.session_id, t.scope, t.expires_at,
     t.revoked_at, t.last_used_at, u.is_active"""
@@ -159,6 +158,28 @@ def caller_at_home(
     """
     row = _one(_BY_DIGEST_WITH_HOME, [None, _digest(raw)])
     return _caller(row, kinds, request_id, ip), _place_in(row)
+
+
+def caller_of_home_key(
+    home_id: UUID,
+    raw: str | None,
+    *,
+    kinds: Collection[str] = HOME_KINDS,
+    request_id: str = "",
+    ip: str = "",
+) -> tuple[Caller, Place | None]:
+    """As `caller_near`, for an admin or client key among those of one formation's home."""
+    _digest(raw)  # refuses what cannot be a key
+    row = _one(_BY_DIGEST_WITH_PLACE, [home_id, home_digest(home_id, raw or "")])
+    return _caller(row, kinds, request_id, ip), _place_in(row)
+
+
+def home_digest(home_id: UUID, raw: str) -> bytes:
+    """What is kept of an admin or client key of a formation: the SHA-256 of its home's id and the key.
+
+    Bundles bring their keys along, and two formations may bring the same.
+    """
+    return hashlib.sha256(home_id.bytes + raw.encode()).digest()
 
 
 def actor_in(caller: Caller, workspace_id: UUID, place: Place | None = None) -> Actor:
@@ -361,33 +382,3 @@ def refuse_session_token(who: Actor | Caller) -> None:
     """Raise `ScopeInsufficient` for a session token: it opens its session and nothing else."""
     if who.session_id is not None or who.kind == CallerKind.SESSION_TOKEN:
         raise ScopeInsufficient("A session token may only use its session.")
-
-
-# --- When a credential was last used --------------------------------------------------------------
-
-_noted: dict[UUID, float] = {}
-
-_NOTE_USE = """UPDATE workspaces_apitoken SET last_used_at = now()
- WHERE id = %s AND (last_used_at IS NULL OR last_used_at < now() - interval '60 seconds')"""
-
-
-def note_use(token_id: UUID, last_used: datetime | None) -> None:
-    """Write down, on another thread, that the token was used, unless that was done this minute."""
-    clock = time.monotonic()
-    if clock - _noted.get(token_id, -USE_NOTED_EVERY) < USE_NOTED_EVERY:
-        return
-    if len(_noted) >= MAX_NOTED:
-        _noted.clear()  # forgetting costs one needless conditional update a token
-    _noted[token_id] = clock
-    if last_used is None or datetime.now(UTC) - last_used >= timedelta(seconds=USE_NOTED_EVERY):
-        db_executor().submit(_write_use, token_id)
-
-
-def _write_use(token_id: UUID) -> None:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(_NOTE_USE, [token_id])
-    except DatabaseError:
-        log.warning("could not note the use of a token", exc_info=True)
-    finally:
-        connections.close_all()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
-from apps.surfaces.fallback import unknown_route
+from apps.surfaces.fallback import ending, unknown_route
+from apps.surfaces.muxi_formation import SURFACE
+from polymux.urls import muxi_formation
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("polymux.urls.site")),
@@ -13,7 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("polymux.urls.polpo")),
     path("", include("polymux.urls.polyant")),
     path("", include("polymux.urls.molecule")),
-    path("", include("polymux.urls.muxi_formation")),
+    path("", include([*muxi_formation.keyed, *ending(SURFACE)])),
     path(
         "", include("polymux.urls.muxi_server")
     ),  # its ending takes what is left of /api and /draft

@@ -32,6 +32,7 @@ ALSO_OPEN = {
     "events.words": "an app says itself how a surface's feeds call its facts",
     "formations.toolbox": "the ToolBox port over a workspace's tools",
     "conversations.tools": "a mission is checked before a person is shown it",
+    "formations.registry": "which formation is at an address, and what runs in a home",
     "formations.profile": "agents and teams as documents write them: a project's state holds them",
     "runs.wire": "what agents are doing, as a project's state holds it",
     "surfaces.polpo": "how that surface writes JSON: a list is kept as it was written",

@@ -36,9 +36,10 @@ class Route:
         return f"{','.join(self.methods)} {self.path}"
 
 
-def routes() -> list[Route]:
+def routes(urlconf: str | None = None) -> list[Route]:
     """All routes but the endings (a surface's own 404) and the operators' pages."""
-    return [route for route in _walk(get_resolver(), "/") if not route.path.startswith(ELSEWHERE)]
+    found = _walk(get_resolver(urlconf), "/")
+    return [route for route in found if not route.path.startswith(ELSEWHERE)]
 
 
 def routes_with_ids() -> list[Route]:

@@ -22,7 +22,8 @@ from django.test import Client, override_settings
 
 from apps.accounts.models import AuditEntry
 from apps.events.models import Event
-from apps.surfaces import polpo
+from apps.surfaces import muxi_formation, polpo
+from apps.surfaces.prefixes import surface_of
 from apps.workspaces.services import revoke_token
 from polymux import asgi
 from tests.support.cast import raise_aurora, raise_borealis
@@ -45,13 +46,16 @@ PUBLIC = re.compile(
 READING_POSTS: set[str] = set()
 
 # Django knows these by name only: the application in front of it keeps them (tests/walls/test_streams.py).
-STREAMED = re.compile("|".join(f"^{path}$" for _, path, _ in asgi.STREAMS))
+STREAMED = re.compile(
+    "|".join(f"^{path}$" for _, path, _ in (*asgi.STREAMS, *asgi.FORMATION_STREAMS))
+)
 
 WALK = [
     route
     for route in routes_with_ids()
     if not PUBLIC.match(route.path)
     and not STREAMED.match(route.path)
+    and surface_of(route.path) is not muxi_formation.SURFACE  # tests/walls/test_formations.py
     and set(route.ids) - NOT_AN_ID.keys()
 ]
 # Routes to a thing inside a workspace (a session's id carries its own).

@@ -21,7 +21,7 @@ from apps.core.errors import (
     Unauthenticated,
     WorkspaceMismatch,
 )
-from apps.workspaces import credentials, selectors, services
+from apps.workspaces import selectors, services, uses
 from apps.workspaces.errors import WorkspaceSuspended
 from apps.workspaces.models import ApiToken, TokenKind
 
@@ -316,15 +316,15 @@ def test_a_removed_workspace_is_absent_and_its_tokens_are_dead(world):
 
 def test_the_use_of_a_token_is_noted_once_a_minute_and_not_in_the_request(world, monkeypatch):
     noted = []
-    monkeypatch.setattr(credentials, "db_executor", lambda: Noting(noted))
-    credentials._noted.clear()
+    monkeypatch.setattr(uses, "db_executor", lambda: Noting(noted))
+    uses._noted.clear()
     row, raw = issued(world, "ada")
 
     for _ in range(3):
         selectors.caller_of_token(raw)
     assert noted == [row.pk]
 
-    credentials._noted.clear()
+    uses._noted.clear()
     ApiToken.objects.filter(pk=row.pk).update(last_used_at=now())
     selectors.caller_of_token(raw)
     assert noted == [row.pk]  # another process noted it a moment ago
@@ -344,7 +344,7 @@ class Noting:
 def test_the_noted_use_arrives_in_the_database():
     from tests.workspaces.conftest import build_world
 
-    credentials._noted.clear()
+    uses._noted.clear()
     row, raw = issued(build_world(), "ada")
     selectors.caller_of_token(raw)
     for _ in range(100):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from apps.workspaces.services.files import delete_file, make_folder, rename_file, store_files
 from apps.workspaces.services.members import add_member, change_member, remove_member
 from apps.workspaces.services.tokens import (
+    adopt_key,
     expire_session_tokens,
     issue_hmac_key,
     issue_key,
@@ -25,6 +26,7 @@ from apps.workspaces.services.workspaces import (
 
 __all__ = [
     "add_member",
+    "adopt_key",
     "change_member",
     "create_workspace",
     "delete_file",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,10 +21,10 @@ from apps.core.clock import now
 from apps.core.crypto import digest, new_token, seal
 from apps.core.errors import InvalidInput, NotFound, ScopeInsufficient, WorkspaceMismatch
 from apps.core.ids import uuid7
-from apps.workspaces.credentials import KEY_KINDS, sealing_context
+from apps.workspaces.credentials import HOME_KINDS, KEY_KINDS, home_digest, sealing_context
 from apps.workspaces.errors import TokenLimitReached
 from apps.workspaces.events import TokenIssued, TokenRevoked
-from apps.workspaces.models import ApiToken, TokenKind
+from apps.workspaces.models import ApiToken, TokenKind, Workspace
 from apps.workspaces.selectors import actor_in, refuse_session_token
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ MAX_LIVE_TOKENS = 200  # a person's personal tokens; and a workspace's keys
 LONGEST_NAME = 100
 LONGEST_PURPOSE = 500
 _SHOWN = 12
+_BROUGHT = re.compile(r"[!-~]{8,512}")
+_BROUGHT_RULE = "A key is 8 to 512 visible ASCII characters."
 
 _PREFIXES = {
     TokenKind.PERSONAL: "pmx_",
@@ -102,13 +105,47 @@ def issue_token(
 def issue_key(actor: Actor, *, kind: TokenKind, name: str) -> tuple[ApiToken, str]:
     """An admin, client or instance key of the actor's workspace. Nobody's in particular: it acts with
     its kind's scope and outlives the admin who made it. Publishes TokenIssued.
+
+    In a formation's home an admin or client key opens at the formation's address only: make them
+    once the Formation, or the draft, names its home.
     """
     _need_admin(actor)
     if kind not in KEY_KINDS:
         raise InvalidInput(fields={"kind": ["Use one of admin_key, client_key, instance_key."]})
     name = checked_text("name", name, LONGEST_NAME)
     _check_room(Q(workspace_id=actor.workspace_id, kind__in=KEY_KINDS))
+    if kind in HOME_KINDS and _is_home(actor.workspace_id):
+        raw = new_token(_PREFIXES[kind])
+        return _keep_home_key(actor, kind, name, raw), raw
     return _issue(actor, kind, name, _KEY_SCOPES[kind], _Holder(None, actor.workspace_id))
+
+
+@transaction.atomic
+def adopt_key(actor: Actor, *, kind: TokenKind, name: str, raw: str) -> ApiToken:
+    """The admin or client key that a bundle brought, in a formation's home. The same again changes
+    nothing; one that was revoked opens again. Publishes TokenIssued when it did not open before.
+
+    Raises InvalidInput for text that is no key, and for one that is the home's other kind of key.
+    """
+    _need_admin(actor)
+    if kind not in HOME_KINDS or not _is_home(actor.workspace_id):
+        raise InvalidInput(fields={"kind": ["Only formations bring admin_key and client_key."]})
+    if not _BROUGHT.fullmatch(raw):
+        raise InvalidInput(fields={kind.value: [_BROUGHT_RULE]})
+    mine = ApiToken.objects.select_for_update(no_key=True).filter(
+        digest=home_digest(actor.workspace_id, raw)
+    )
+    token = mine.first()
+    if token is None:
+        _check_room(Q(workspace_id=actor.workspace_id, kind__in=KEY_KINDS))
+        return _keep_home_key(actor, kind, checked_text("name", name, LONGEST_NAME), raw)
+    if token.kind != kind:
+        raise InvalidInput(fields={kind.value: ["The admin key and the client key must differ."]})
+    if token.revoked_at is not None:
+        token.revoked_at = None
+        token.save(update_fields=["revoked_at"])
+        _tell(actor, token)
+    return token
 
 
 @transaction.atomic
@@ -284,6 +321,26 @@ def _issue(
     token.save(force_insert=True)
     _tell(who, token)
     return token, raw
+
+
+def _is_home(workspace_id: UUID) -> bool:
+    """True for the workspace of a formation or of its draft."""
+    mine = Workspace.objects.filter(pk=workspace_id)
+    return mine.filter(Q(formation__isnull=False) | Q(formation_draft__isnull=False)).exists()
+
+
+def _keep_home_key(actor: Actor, kind: TokenKind, name: str, raw: str) -> ApiToken:
+    token = ApiToken(
+        kind=kind.value,
+        workspace_id=actor.workspace_id,
+        name=name,
+        scope=_KEY_SCOPES[kind].word,
+        prefix=raw[: min(_SHOWN, len(raw) // 4)],
+        digest=home_digest(actor.workspace_id, raw),
+    )
+    token.save(force_insert=True)
+    _tell(actor, token)
+    return token
 
 
 def _tell(who: Caller | Actor, token: ApiToken) -> None:
