@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from apps.core.actor import Actor
 
-ANONYMOUS = "0"  # everybody in a formation for one user, and who is not named (contract §5.1)
+SINGLE = "0"  # everybody, in a formation that does not tell its users apart; who is not named
 MOST_IDENTIFIERS = 50  # of one end user
 # A name may not be a user's id and another's name at once, so that at most one row is found.
 _KNOWN = """SELECT u.muxi_user_id FROM formations_enduseridentifier i

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -11,8 +11,10 @@ from apps.conversations.services import create_session, post_message
 from apps.conversations.services.turns import open_turns
 from apps.core.actor import Actor
 from apps.core.clock import now
+from apps.core.errors import NotFound
 from apps.core.rows import execute
 from apps.events.services import publish
+from apps.formations.registry import RUNNING, running
 from apps.formations.services import ensure_default_agent
 from apps.runs.models import OPEN, Run
 from apps.tasks.errors import JobUnderWay, SchedulerOff
@@ -81,7 +83,7 @@ def adopt_jobs(actor: Actor, identifier: str, muxi_user_id: str) -> None:
 
 
 def _refuse(actor: Actor, job: ScheduledPrompt) -> None:
-    if scheduler_settings(actor).get("enabled") is False:
+    if _settings(actor).get("enabled") is False:
         raise SchedulerOff
     turns = Run.objects.in_workspace(actor.workspace_id).filter(pk=job.last_run_id)
     if turns.filter(status__in=OPEN).exists():
@@ -107,8 +109,23 @@ def _say(actor: Actor, job: ScheduledPrompt) -> Session:
 
 
 def _most_failures(actor: Actor) -> int:
-    said = scheduler_settings(actor).get("max_failures_before_pause")
+    said = _settings(actor).get("max_failures_before_pause")
     return said if isinstance(said, int) and said > 0 else MOST_FAILURES
+
+
+def _settings(actor: Actor) -> Mapping[str, Any]:
+    """The `scheduler` block of the formation's file; nothing where there is no formation.
+
+    Raises SchedulerOff for a formation that does not run.
+    """
+    try:
+        found = running(actor.workspace_id)
+    except NotFound:
+        return {}
+    if found.status != RUNNING:
+        raise SchedulerOff(f"The formation is {found.status}.")
+    block = found.config.get("scheduler")
+    return block if isinstance(block, dict) else {}
 
 
 def _rest(system: Actor, job: ScheduledPrompt) -> None:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from django.urls import re_path
 
+from apps.formations.api import muxi_documents as documents
+from apps.formations.api import muxi_people as people
+from apps.knowledge.api import muxi_formation as memories
 from apps.surfaces import muxi_formation
 from apps.surfaces.fallback import ending, unknown_route
 
@@ -18,7 +21,11 @@ if TYPE_CHECKING:
     from django.urls import URLPattern, URLResolver
 
 # Routes that ask for a key, each app's own: `*agents.urlpatterns`, …
-keyed: list[URLPattern | URLResolver] = []
+keyed: list[URLPattern | URLResolver] = [
+    *documents.urlpatterns,
+    *people.urlpatterns,
+    *memories.urlpatterns,
+]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *keyed,

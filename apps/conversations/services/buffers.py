@@ -38,9 +38,7 @@ class Cleared:
 
 
 @transaction.atomic
-def clear_buffers(
-    actor: Actor, end_user: str | None, *, session_id: UUID | None = None
-) -> Cleared:
+def clear_buffers(actor: Actor, end_user: str | None, *, session_id: UUID | None = None) -> Cleared:
     """Of one end user's conversations, or of everybody's (None); `session_id`: of this one of them.
 
     A turn under way has read its context already.
@@ -66,7 +64,9 @@ def adopt_sessions(actor: Actor, identifier: str, muxi_user_id: str) -> None:
     """
     actor.need(Scope.WRITE)
     execute(_ADOPT, {"workspace": actor.workspace_id, "old": identifier, "new": muxi_user_id})
-    execute(_ADOPT_REQUESTS, {"workspace": actor.workspace_id, "old": identifier, "new": muxi_user_id})
+    execute(
+        _ADOPT_REQUESTS, {"workspace": actor.workspace_id, "old": identifier, "new": muxi_user_id}
+    )
 
 
 _ADOPT = """UPDATE conversations_session s SET end_user = %(new)s, external_key = CASE

@@ -15,7 +15,7 @@ from apps.events.services import publish, publish_all
 from apps.formations.errors import EndUserNotFound, IdentifierTaken, TooMany
 from apps.formations.events import IdentifierLinked, IdentifierUnlinked
 from apps.formations.models import EndUser, EndUserIdentifier, UserCredential
-from apps.formations.people import ANONYMOUS, MOST_IDENTIFIERS, find_end_user, folded
+from apps.formations.people import MOST_IDENTIFIERS, SINGLE, find_end_user, folded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +144,7 @@ def _adopt_credentials(actor: Actor, name: str, muxi_user_id: str) -> None:
 def _checked(name: str, type_name: str) -> str:
     """The folded name. Nobody in particular (`0`) is nobody's name: all they said would be somebody's."""
     name = folded(name)
-    if not 0 < len(name) <= LONGEST or name == ANONYMOUS or "\x00" in name:
+    if not 0 < len(name) <= LONGEST or name == SINGLE or "\x00" in name:
         raise InvalidInput(fields={"identifier": [f"1 to {LONGEST} characters, and not 0."]})
     if not 0 < len(type_name) <= LONGEST_TYPE:
         raise InvalidInput(fields={"type": [f"1 to {LONGEST_TYPE} characters."]})

@@ -48,7 +48,9 @@ class Remembering(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not (attrs.get("content") or attrs.get("detail")):
             words = "Send content, or type and detail."
-            raise serializers.ValidationError({"content": serializers.ErrorDetail(words, "required")})
+            raise serializers.ValidationError(
+                {"content": serializers.ErrorDetail(words, "required")}
+            )
         return attrs
 
 
@@ -131,7 +133,7 @@ def _page(query: Mapping[str, str]) -> tuple[list[str], int, int]:
     """(scopes, limit, offset) as the query asks for; InvalidInput."""
     asked = [word.strip() for word in query.get("scopes", "").split(",") if word.strip()]
     if unknown := set(asked) - set(MemoryScope.values):
-        words = f"Use user, group, formation; not {sorted(unknown)[0][:50]!r}."
+        words = f"Use user, group, formation; not {min(unknown)[:50]!r}."
         raise InvalidInput(f"scopes: {words}", fields={"scopes": [words]})
     limit = read_limit(query.get("limit"), default=USUAL, most=MOST)
     offset = query.get("offset", "") or "0"
