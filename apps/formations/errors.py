@@ -74,14 +74,14 @@ class CredentialNotFound(NotFound):
 
 class TriggerNotFound(NotFound):
     code = "trigger_not_found"
-    message = "No such trigger."
+    message = "There is no such trigger."
 
 
 class SopNotFound(NotFound):
     code = "sop_not_found"
-    message = "No such SOP."
+    message = "There is no such SOP."
 
 
 class SkillNotFound(NotFound):
     code = "skill_not_found"
-    message = "No such skill."
+    message = "There is no such skill."

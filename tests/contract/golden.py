@@ -28,7 +28,20 @@ KINDS = {
     "day": r"\d{4}-\d\d-\d\d",
     "text": r"(?s:.+)",
 }
-PREFIXED = {"ws", "usr", "tok", "run", "file", "req", "agt", "step", "msg"}
+PREFIXED = {
+    "ws",
+    "usr",
+    "tok",
+    "run",
+    "file",
+    "req",
+    "agt",
+    "step",
+    "msg",
+    "mem",
+    "cred",
+    "job",
+}
 PLACEHOLDER = re.compile(r"<(\w+)(?::(\w+))?>")
 
 

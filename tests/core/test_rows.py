@@ -27,7 +27,7 @@ def twins(model, **fields):
 
 SESSIONS = [
     {},
-    {"title": "It's \"quoted\" %s \\ 🦉", "metadata": {"a": [1, None, "'"]}, "position": 1.5},
+    {"title": 'It\'s "quoted" %s \\ 🦉', "metadata": {"a": [1, None, "'"]}, "position": 1.5},
     {"title": "", "metadata": [], "humanize": False, "token_budget": 0, "external_key": "k"},
 ]
 

@@ -33,6 +33,8 @@ ALSO_OPEN = {
     "formations.toolbox": "the ToolBox port over a workspace's tools",
     "conversations.tools": "a mission is checked before a person is shown it",
     "formations.registry": "which formation is at an address, and what runs in a home",
+    "formations.api": "the base of the views at a formation's address",
+    "formations.end_users": "whose request a formation has before it",
     "formations.profile": "agents and teams as documents write them: a project's state holds them",
     "runs.wire": "what agents are doing, as a project's state holds it",
     "surfaces.polpo": "how that surface writes JSON: a list is kept as it was written",

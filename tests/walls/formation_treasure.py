@@ -10,15 +10,20 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from apps.core.ids import uuid7, wire_id
+from apps.formations.services import add_credential
+from apps.knowledge.services import remember
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     from tests.support.formations import Made
 
 # Open to everybody by contract: health, documents, the agent card.
 PUBLIC = re.compile(r"/(?:v1/?|v1/health|docs/?|openapi\.json|\.well-known/.*)?")
 # Kinds of ids that are no user's own: what the formation has is the same for all of its users.
-SHARED: frozenset[str] = frozenset()
+SHARED: frozenset[str] = frozenset({"name", "identifier"})
 # A body that the route would take from its owner, so that a refusal is about who asks.
 BODIES: dict[str, Any] = {}
 
@@ -28,14 +33,27 @@ class Treasure:
     """Ids of things of one end user; `nowhere()` has the same shape and names nothing."""
 
     user: str
+    memory: UUID
+    credential: UUID
 
 
 def bury(team: Made, user: str) -> Treasure:
-    return Treasure(user=user)
+    ours = team.home_owner
+    return Treasure(
+        user=user,
+        memory=remember(ours, user, "likes tea").pk,
+        credential=add_credential(ours, user, "github", {"token": "x" * 20}).pk,
+    )
 
 
 def nowhere(treasure: Treasure) -> Treasure:
-    return Treasure(user="nobody@example.org")
+    return Treasure(user="nobody@example.org", memory=uuid7(), credential=uuid7())
 
 
-KINDS: dict[str, Callable[[Treasure], str]] = {"user": lambda t: t.user}
+KINDS: dict[str, Callable[[Treasure], str]] = {
+    "user": lambda t: t.user,
+    "name": lambda _: "greet",
+    "identifier": lambda _: "telegram:7",
+    "memory_id": lambda t: wire_id("mem", t.memory),
+    "credential_id": lambda t: wire_id("cred", t.credential),
+}

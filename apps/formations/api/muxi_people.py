@@ -15,7 +15,7 @@ from apps.formations.api.formation_view import FormationView
 from apps.formations.api.muxi_shapes import answer_of
 from apps.formations.services.credentials import MOST_CREDENTIALS
 from apps.formations.services.people import LONGEST, LONGEST_TYPE, USUAL_TYPE
-from apps.formations.user_placeholders import services_of
+from apps.formations.user_credentials import services_of
 from apps.surfaces.parsing import StrictSerializer
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from apps.formations.errors import TooMany
 from apps.formations.events import CredentialAdded, CredentialRemoved
 from apps.formations.models import UserCredential
 from apps.formations.selectors import get_credential
+from apps.formations.user_credentials import preview_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,19 +29,6 @@ MOST_CREDENTIALS = 100  # of one end user
 MAX_BYTES = 16 * 1024  # of one, as JSON
 LONGEST_SERVICE = 100
 LONGEST_NAME = 200
-SHORTEST_SHOWN = 15  # characters; of a shorter one nothing is shown
-HIDDEN = "***redacted***"
-# Fields that hold what opens the door, the likeliest first.
-TOKEN_FIELDS = (
-    "access_token",
-    "token",
-    "api_key",
-    "apikey",
-    "key",
-    "secret",
-    "client_secret",
-    "password",
-)
 
 
 @transaction.atomic
@@ -90,19 +78,6 @@ def opened_credential(actor: Actor, end_user: str, service: str) -> dict[str, An
         return None
     opened: dict[str, Any] = json.loads(crypto.open_sealed(row.sealed, context=_context(row)))
     return opened
-
-
-def secret_of(credential: Mapping[str, Any]) -> str:
-    """The token-like field of a credential: by its name, else the first text in it."""
-    texts = {key: value for key, value in credential.items() if isinstance(value, str)}
-    named = (texts[field] for field in TOKEN_FIELDS if texts.get(field))
-    return next(named, next(iter(texts.values()), ""))
-
-
-def preview_of(credential: Mapping[str, Any]) -> str:
-    """The first seven characters and the last three, where that tells little enough."""
-    secret = secret_of(credential)
-    return HIDDEN if len(secret) < SHORTEST_SHOWN else f"{secret[:7]}*****{secret[-3:]}"
 
 
 def _context(row: UserCredential) -> str:

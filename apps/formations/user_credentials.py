@@ -1,6 +1,7 @@
-"""`${{ user.credentials.SERVICE }}`: what a formation's MCP servers take from the user of a turn.
+"""Credentials that end users bring: what is shown of them, and where servers take them.
 
-contract/muxi.md §5.8 and §6. Service names are compared in lower case.
+contract/muxi.md §5.8 and §6: `${{ user.credentials.SERVICE }}` stands for what the user of a turn brought.
+Service names are compared in lower case.
 """
 
 from __future__ import annotations
@@ -12,6 +13,34 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _PLACEHOLDER = re.compile(r"\$\{\{\s*user\.credentials\.([A-Za-z0-9_.-]{1,100})\s*\}\}")
+
+
+SHORTEST_SHOWN = 15  # characters; of a shorter one nothing is shown
+HIDDEN = "***redacted***"
+# Fields that hold what opens the door, the likeliest first.
+TOKEN_FIELDS = (
+    "access_token",
+    "token",
+    "api_key",
+    "apikey",
+    "key",
+    "secret",
+    "client_secret",
+    "password",
+)
+
+
+def secret_of(credential: Mapping[str, Any]) -> str:
+    """The token-like field of a credential: by its name, else the first text in it."""
+    texts = {key: value for key, value in credential.items() if isinstance(value, str)}
+    named = (texts[field] for field in TOKEN_FIELDS if texts.get(field))
+    return next(named, next(iter(texts.values()), ""))
+
+
+def preview_of(credential: Mapping[str, Any]) -> str:
+    """The first seven characters and the last three, where that tells little enough."""
+    secret = secret_of(credential)
+    return HIDDEN if len(secret) < SHORTEST_SHOWN else f"{secret[:7]}*****{secret[-3:]}"
 
 
 def services_of(document: Mapping[str, Any]) -> list[dict[str, str]]:
