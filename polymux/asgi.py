@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "polymux.settings")
@@ -53,6 +54,13 @@ SOCKETS: list[tuple[str, str]] = [
 STREAMS: list[tuple[str, str, str]] = [
     ("POST", r"/v1/chat/completions", "apps.conversations.api.openai.completions_app"),
     ("GET", r"/api/v1(?:/projects/[^/]+)?/events", "apps.events.live.event_feed"),
+    ("GET", r"/rpc/formations/[^/]+/logs/stream", "apps.formations.live.log_stream"),
+]
+# What looks at a request before Django does: called with the bridge as a fourth argument.
+DOORS: list[tuple[str, str, str]] = [
+    ("POST", r"/rpc/formations", "apps.formations.live.deploy_door"),
+    ("PUT", r"/rpc/formations/[^/]+", "apps.formations.live.update_door"),
+    ("GET", r"/rpc/formations/[^/]+/logs", "apps.formations.live.log_door"),
 ]
 # The same for what follows a formation's address; each stands in `urls/muxi_formation.py`, too. On the
 # main port they serve keys of workspaces that are nobody's home.
@@ -73,6 +81,7 @@ class Router:
         self._inside = [(method, re.compile(path), name) for method, path, name in inside]
         self._streams = [(method, re.compile(path), name) for method, path, name in streams]
         self._streams += self._inside
+        self._doors = [(method, re.compile(path), name) for method, path, name in DOORS]
         self._apps: dict[str, Any] = {}
         self._bridge = ThreadBridge(_django)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -117,7 +126,16 @@ class Router:
             if verb == method:
                 return self._load(name)
         # A preflight is Django's: its CORS middleware answers for every path.
-        return _wrong_method if fits and method != "OPTIONS" else self._bridge
+        if fits and method != "OPTIONS":
+            return _wrong_method
+        return self._bridge if within else self._door(path, method)
+
+    def _door(self, path: str, method: str) -> Any:
+        """Django, behind the door of this route if it has one."""
+        for verb, pattern, name in self._doors:
+            if verb == method and pattern.fullmatch(path):
+                return partial(self._load(name), django=self._bridge)
+        return self._bridge
 
     def _socket(self, scope: Scope) -> Any:
         if "formation" in scope:
@@ -186,10 +204,10 @@ async def _drain_runs() -> None:
 
 async def _hang_up() -> None:
     """Close what turns leave open for the next one: connections to providers and MCP servers."""
-    from apps.engine.providers.openai_compatible import close_client
+    from apps.engine.providers.openai_compatible import close_transport
     from apps.formations import mcp
 
-    for close in (close_client, mcp.close_all):
+    for close in (close_transport, mcp.close_all):
         try:
             await close()
         except Exception:

@@ -94,18 +94,27 @@ class ThreadBridge:
             await send({"type": "http.response.body", "body": answer.first, "more_body": more})
             loop = asyncio.get_running_loop()
             while more:
-                piece, more = await loop.run_in_executor(self._threads, answer.next_piece)
+                piece, more = await loop.run_in_executor(self._threads, _one_piece, answer)
                 await send({"type": "http.response.body", "body": piece, "more_body": more})
         finally:
             if answer.rest is not None:
                 answer.close_in(self._threads)
 
 
+def _one_piece(answer: _Answer) -> tuple[bytes, bool]:
+    """In a thread: a piece may have been made with the database's help."""
+    try:
+        return answer.next_piece()
+    finally:
+        return_connections()
+
+
 class _Answer:
-    """What the WSGI handler said."""
+    """What the WSGI handler said. Events are sent one by one, everything else in larger pieces."""
 
     def __init__(self) -> None:
         self.status = 0
+        self.piece_bytes = PIECE_BYTES
         self.headers: list[tuple[bytes, bytes]] = []
         self.first = b""
         self.rest: Iterator[bytes] | None = None
@@ -116,6 +125,8 @@ class _Answer:
         self.headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
         ]
+        if any(value.startswith(b"text/event-stream") for _, value in self.headers):
+            self.piece_bytes = 1
 
     def run(self, chunks: Iterable[bytes]) -> None:
         self._close = getattr(chunks, "close", None)
@@ -127,14 +138,14 @@ class _Answer:
                 self._close()
 
     def next_piece(self) -> tuple[bytes, bool]:
-        """(up to about PIECE_BYTES, whether there is more)."""
+        """(up to about `piece_bytes`, whether there is more)."""
         assert self.rest is not None
         pieces: list[bytes] = []
         size = 0
         for piece in self.rest:
             pieces.append(piece)
             size += len(piece)
-            if size >= PIECE_BYTES:
+            if size >= self.piece_bytes:
                 return b"".join(pieces), True
         return b"".join(pieces), False
 

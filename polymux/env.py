@@ -59,3 +59,14 @@ def choice(name: str, *known: str) -> str:
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word for part in text(name, default).split(",") if (word := part.strip())]
+
+
+def span(name: str, default: str, *, low: int, high: int) -> tuple[int, int]:
+    """`8000-8999`: the first and the last number of a range, both in it."""
+    value = text(name).strip() or default
+    first, _, last = value.partition("-")
+    if not (first.strip().isdecimal() and last.strip().isdecimal()):
+        raise BadSetting(name, f"{value!r} is not of the form {default}")
+    if not low <= int(first) <= int(last) <= high:
+        raise BadSetting(name, f"{value!r} is not a range between {low} and {high}")
+    return int(first), int(last)

@@ -289,6 +289,13 @@ COMMANDS = env.choice("POLYMUX_COMMANDS", "sandboxed", "off", "unconfined")
 # Seconds one check of a task's result may take: a test, a script, the command of a metric.
 CHECK_SECONDS = env.number("POLYMUX_CHECK_SECONDS", 120, low=1, high=3600)
 
+# --- Formations ---------------------------------------------------------------------------------
+# First and last of the ports that formations answer on.
+FORMATION_PORTS = env.span("POLYMUX_FORMATION_PORTS", "8000-8999", low=1024, high=65_535)
+# Folders below which `POST /rpc/dev/run` may take a formation from its path; none: from drafts only.
+FORMATION_DEV_FOLDERS = env.words("POLYMUX_FORMATION_DEV_FOLDERS")
+SERVER_LOG_DAYS = env.number("POLYMUX_SERVER_LOG_DAYS", 30, low=1)
+
 # --- Models -------------------------------------------------------------------------------------
 DEFAULT_MODEL = env.text("POLYMUX_MODEL")  # `openai/gpt-4.1`, `ollama/llama3.2`, `local/smollm2`
 # Further OpenAI-compatible endpoints: `name=https://host/v1,…`; key in POLYMUX_<NAME>_API_KEY.

@@ -37,12 +37,38 @@ def record_change(
     reason: str = "",
     workspace_id: UUID | None = None,
 ) -> AuditEntry:
-    """Write one entry in the caller's transaction.
+    """Write one entry in the caller's transaction; `change_entry` says what is in it."""
+    entry = change_entry(
+        who,
+        action,
+        subject_type,
+        subject_id,
+        before=before,
+        after=after,
+        reason=reason,
+        workspace_id=workspace_id,
+    )
+    insert(entry)
+    return entry
+
+
+def change_entry(
+    who: Actor | Caller,
+    action: str,
+    subject_type: str,
+    subject_id: object,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    reason: str = "",
+    workspace_id: UUID | None = None,
+) -> AuditEntry:
+    """An entry that is not written yet, for a service that inserts it with its own rows.
 
     `before` and `after` are JSON-ready mappings (UUIDs and datetimes too); values whose key looks
     like a secret's are replaced. `workspace_id` is needed only where `who` stands above workspaces.
     """
-    entry = AuditEntry(
+    return AuditEntry(
         id=uuid7(),
         workspace_id=workspace_id or who.workspace_id,
         actor_kind=who.kind.value,
@@ -58,8 +84,6 @@ def record_change(
         ip=_address(who.ip),
         created_at=now(),
     )
-    insert(entry)
-    return entry
 
 
 def _shown(value: Mapping[str, Any] | None) -> Any:

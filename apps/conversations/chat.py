@@ -17,7 +17,7 @@ from apps.conversations.selectors import recent_messages
 from apps.core.actor import Actor
 from apps.core.aio import db_call
 from apps.core.ids import uuid7
-from apps.core.rows import execute, insert
+from apps.core.rows import execute
 from apps.core.tools import ToolContext
 from apps.engine.chosen import models_for
 from apps.engine.ports import Ending, Limits, Outcome, Sampling, ToolCall, ToolResult
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from apps.core.facts import Fact
     from apps.engine.ports import ChatMessage
     from apps.formations.models import Agent
     from apps.runs.holding import Hold
@@ -85,7 +84,7 @@ class ChatRuns:
         actor = Actor.for_engine(hold.workspace_id, user_id=hold.user_id)
         brought = brought_by(run_input)
         loaded = await db_call(_load, hold, run_input, brought)
-        models = await models_for(loaded.model, loaded.fallback)
+        models = await models_for(loaded.model, loaded.fallback, workspace_id=hold.workspace_id)
         agent, prefs = loaded.agent, loaded.preferences
         context = ToolContext(
             actor, hold.run_id, hold.session_id, hold.agent_id, key="", token_id=hold.token_id
@@ -116,7 +115,7 @@ class ChatRuns:
         waits = outcome.ending is Ending.WAITING or rest.waiting_for is not None
         status = _settle_session(hold, outcome, waits=waits)
         if not waits:
-            rest.facts += _keep_reply(hold, outcome, status)
+            _keep_reply(rest, hold, outcome, status)
         if status:
             rest.facts.append(
                 SessionChanged(session_id=_session_of(hold), status=status, changed=("status",))
@@ -208,13 +207,13 @@ def limits_of(agent: Agent | None, prefs: Preferences) -> Limits:
     return Limits(steps=calls * 5)
 
 
-def _keep_reply(hold: Hold, outcome: Outcome, status: str) -> list[Fact]:
+def _keep_reply(rest: Rest, hold: Hold, outcome: Outcome, status: str) -> None:
     """The assistant's message: its wire id is the run's, as the partial frames already said."""
     if not outcome.text and outcome.ending not in ANSWERED:
-        return []
+        return
     said_at = _said_at(hold, status)
     if said_at is None:
-        return []
+        return
     state = STATES.get(outcome.ending, "failed")
     assert hold.session_id is not None  # a turn has its conversation
     message = Message(
@@ -229,8 +228,8 @@ def _keep_reply(hold: Hold, outcome: Outcome, status: str) -> list[Fact]:
         state=state,
         created_at=said_at,
     )
-    insert(message)
-    return [
+    rest.rows.append(message)
+    rest.facts.append(
         MessagePosted(
             session_id=_session_of(hold),
             message_id=message.pk,
@@ -239,7 +238,7 @@ def _keep_reply(hold: Hold, outcome: Outcome, status: str) -> list[Fact]:
             state=state,
             run_id=hold.run_id,
         )
-    ]
+    )
 
 
 def _said_at(hold: Hold, status: str) -> datetime | None:

@@ -345,7 +345,11 @@ async def _carry(
 
 async def _plan(turn: InlineTurn, on_news: Callable[[str | dict[str, Any]], None]) -> Plan:
     agent, prefs = turn.agent, turn.preferences
-    models = await models_for(model_of(agent, prefs), fallback_of(agent, prefs))
+    models = await models_for(
+        model_of(agent, prefs),
+        fallback_of(agent, prefs),
+        workspace_id=turn.actor.workspace_id,
+    )
     actor = turn.actor
     context = ToolContext(
         actor, turn.run_id, turn.session.pk, agent.pk, key="", token_id=actor.token_id

@@ -35,7 +35,6 @@ class Session(TenantModel):
 
     `source` is the surface it was opened through; `external_key` continues it from there (a
     chat_id). `position`: higher is nearer the top. `deleted_at` hides it everywhere.
-    Turns read nothing that was said until `buffer_cleared_at`.
     """
 
     user = models.ForeignKey(
@@ -68,7 +67,6 @@ class Session(TenantModel):
     last_active_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True, editable=False)
-    buffer_cleared_at = models.DateTimeField(null=True, editable=False)
 
     class Meta(TenantModel.Meta):
         ordering = ["-created_at", "-id"]

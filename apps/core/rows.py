@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import connection, connections
-from django.db.models import Field, JSONField
+from django.db.models import NOT_PROVIDED, CharField, Field, JSONField, TextField
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,11 +57,11 @@ def _usual(field: Field[Any, Any]) -> tuple[Any, str]:
     if field.null:
         return None, "NULL"
     default = field.default
-    if default in {dict, list}:
+    if isinstance(field, JSONField) and default in {dict, list}:
         return default(), "'{}'" if default is dict else "'[]'"
     if isinstance(default, bool):
         return default, str(default).lower()
-    if default == "" or (not field.has_default() and field.empty_strings_allowed):
+    if isinstance(field, (CharField, TextField)) and default in ("", NOT_PROVIDED):
         return "", "''"
     return (0, "0") if default == 0 else (_UNWRITTEN, "")
 
@@ -84,11 +84,13 @@ def _bind(row: models.Model, columns: tuple[_Column, ...], values: list[Any], he
 
 
 def insert(*rows: models.Model, eventual: bool = False) -> None:
-    """Insert `rows`, in order, in one round trip; raises IntegrityError as `save` would.
+    """Insert `rows`, in order, in one round trip (none for none); raises IntegrityError as `save` would.
 
     `eventual`: this transaction's commit does not wait for the disk. For what nobody has been told of
     yet, and what a later, waiting commit makes durable with it (the log is written in order).
     """
+    if not rows:
+        return
     here = connections[connection.alias]  # the proxy would be asked for each of a hundred columns
     statements = ["SET LOCAL synchronous_commit = off"] if eventual else []
     values: list[Any] = []

@@ -3,6 +3,8 @@
 References: `openai/gpt-4.1`, `anthropic/…`, `ollama/llama3.2`, `local/smollm2`, and `{endpoint}/{model}`
 for the entries of POLYMUX_MODEL_ENDPOINTS.
 
+A workspace may keep keys of its own in its vault, under the names that the environment has them.
+
 The rule: POLYMUX_MODEL; else the first vendor whose key is in the environment; else the operator's endpoints; else Ollama on this
 host; else the local demo model; else none, with an error that says what to do. A key that was merely
 found is proved by one tiny call (in the background, once per process) before it is called ready, and
@@ -33,10 +35,13 @@ from apps.engine.providers import (
 from polymux import env
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from apps.engine.ports import ModelProvider
 
 log = logging.getLogger(__name__)
 
+NO_KEYS: Mapping[str, str] = {}
 LOCAL = "local/smollm2"
 LOCAL_LABEL = "SmolLM2-135M (demo model)"
 MAX_CATALOG = 200
@@ -48,8 +53,9 @@ NOTHING = (
 
 
 # --- A reference --------------------------------------------------------------------------------
-def resolve(ref: str) -> ModelChoice:
-    """The model that `provider/model` names.
+def resolve(ref: str, keys: Mapping[str, str] = NO_KEYS) -> ModelChoice:
+    """The model that `provider/model` names. `keys`: a workspace's own, by name; the installation's
+    otherwise.
 
     Raises `ModelUnknown` when it names none, `ProviderNotConfigured` when its provider lacks a key
     or an installation. No network; the first call may load the price list (0.2 s).
@@ -57,7 +63,7 @@ def resolve(ref: str) -> ModelChoice:
     prefix, _, model = ref.partition("/")
     if not prefix or not model:
         raise ModelUnknown(f"{ref!r} is not of the form provider/model.", model=ref)
-    provider = _provider(prefix, model, ref)
+    provider = _provider(prefix, model, ref, keys)
     price = price_of(ref)
     window = probes.ollama_window() if prefix == "ollama" else price.window
     return ModelChoice(
@@ -65,11 +71,21 @@ def resolve(ref: str) -> ModelChoice:
     )
 
 
-def _provider(prefix: str, model: str, ref: str) -> ModelProvider:
+def key_names(ref: str) -> tuple[str, ...]:
+    """Under which names a workspace may keep a key for this model; none for one that takes no key."""
+    prefix = ref.partition("/")[0]
+    if prefix in _endpoints():
+        return (f"{prefix.upper().replace('-', '_')}_API_KEY",)
+    vendor = VENDORS.get(prefix)
+    return vendor.keys if vendor else ()
+
+
+def _provider(prefix: str, model: str, ref: str, keys: Mapping[str, str]) -> ModelProvider:
+    own = next((keys[name] for name in key_names(ref) if keys.get(name)), "")
     if prefix in (endpoints := _endpoints()):
-        return endpoint_provider(prefix, endpoints[prefix], _endpoint_key(prefix))
+        return endpoint_provider(prefix, endpoints[prefix], own or _endpoint_key(prefix))
     if vendor := VENDORS.get(prefix):
-        name, key = _key(vendor)
+        name, key = ("a secret", own) if own else _key(vendor)
         if not name:
             message = f"Set {vendor.keys[0]} to use {vendor.label}."
             raise ProviderNotConfigured(message, provider=prefix)

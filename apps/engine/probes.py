@@ -126,7 +126,7 @@ def prove(choice: ModelChoice) -> str:
 
 
 async def _prove(choice: ModelChoice, request: ModelRequest) -> str:
-    from apps.engine.providers.openai_compatible import close_client
+    from apps.engine.providers.openai_compatible import close_transport
 
     try:
         async with aclosing(choice.provider.stream(request)) as events:  # type: ignore[type-var]
@@ -135,7 +135,7 @@ async def _prove(choice: ModelChoice, request: ModelRequest) -> str:
     except ProviderFailed as failure:
         return failure.message
     finally:
-        await close_client()
+        await close_transport()
     return ""
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from apps.core.actor import Actor
     from apps.events.logs import LogSession
 
+MOST_LATEST = 10_000  # facts shown at once: a formation's log (contract/muxi.md §3.7)
+
 __all__ = ["EventRow", "complete_with", "events_after", "head", "latest_events", "oldest"]
 
 
@@ -38,7 +40,7 @@ def latest_events(
 ) -> list[EventRow]:
     """The last facts of the workspace, or of one of its conversations, oldest first."""
     actor.need(Scope.READ)
-    return log_end(actor.workspace_id, session_id=session_id, limit=min(limit, MOST_ROWS))
+    return log_end(actor.workspace_id, session_id=session_id, limit=min(limit, MOST_LATEST))
 
 
 def head(actor: Actor) -> int:

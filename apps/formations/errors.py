@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from apps.core.errors import Conflict, Forbidden, NotFound
+from apps.core.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    TooLarge,
+    Unavailable,
+)
 
 
 class AgentNotFound(NotFound):
@@ -55,6 +62,143 @@ class StdioForOperators(Forbidden):
 
     code = "stdio_for_operators"
     message = "Only an operator of this installation may add a server that runs a command."
+
+
+class FormationNotFound(NotFound):
+    code = "formation_not_found"
+    message = "No such formation."
+
+
+class FormationExists(Conflict):
+    code = "formation_exists"
+    message = "A formation of this id exists already."
+
+
+class HeaderMissing(InvalidInput):
+    code = "header_missing"
+    message = "A header is missing."
+
+
+class IdsDiffer(InvalidInput):
+    code = "ids_differ"
+    message = "The bundle is another formation's."
+
+
+class VersionsDiffer(InvalidInput):
+    code = "versions_differ"
+    message = "The version asked for is not the bundle's."
+
+
+class UpdateRunning(Conflict):
+    code = "update_running"
+    message = "An update of this formation is under way."
+
+
+class UpdateCancelled(Conflict):
+    code = "update_cancelled"
+    message = "The update was cancelled. The version before it goes on serving."
+
+
+class NothingChanged(Conflict):
+    code = "nothing_changed"
+    message = "This very bundle is deployed already."
+
+
+class NoUpdateRunning(InvalidInput):
+    code = "no_update_running"
+    message = "No update of this formation is under way."
+
+
+class NoPreviousVersion(InvalidInput):
+    code = "no_previous_version"
+    message = "There is no version before this one."
+
+
+class AlreadyRunning(Conflict):
+    code = "already_running"
+    message = "The formation is running."
+
+
+class AlreadyStopped(Conflict):
+    code = "already_stopped"
+    message = "The formation is stopped."
+
+
+class NoFreePort(Unavailable):
+    code = "no_free_port"
+    message = "No port is free. Delete a formation, or widen POLYMUX_FORMATION_PORTS."
+
+
+class NotHealthy(InvalidInput):
+    code = "not_healthy"
+    message = "The formation did not become healthy."
+
+
+class ArchiveRefused(Unavailable):
+    """The file storage took no more, or does not answer. Nothing of the bundle was kept."""
+
+    code = "archive_refused"
+    message = "The bundle could not be stored."
+
+
+class DraftNotFound(NotFound):
+    code = "draft_not_found"
+    message = "This formation has no draft."
+
+
+class DraftExists(Conflict):
+    code = "draft_exists"
+    message = "This formation has a draft already."
+
+
+class DraftRunning(Conflict):
+    code = "draft_running"
+    message = "A draft of this formation is running."
+
+
+class LiveNotFound(NotFound):
+    code = "live_not_found"
+    message = "There is no deployed version to start from."
+
+
+class DraftFileNotFound(NotFound):
+    code = "draft_file_not_found"
+    message = "The draft has no such file."
+
+
+class DraftPathInvalid(InvalidInput):
+    code = "draft_path_invalid"
+    message = "This path cannot be used."
+
+
+class DraftTooLarge(TooLarge):
+    code = "draft_too_large"
+    message = "The draft has as many files, or bytes, as it may."
+
+
+class DeployConflict(Conflict):
+    code = "deploy_conflict"
+    message = "The draft was made from a version that is not the deployed one any more."
+
+
+class DraftModeInvalid(InvalidInput):
+    code = "draft_mode_invalid"
+    message = "mode is new or clone."
+
+
+class DraftActionInvalid(InvalidInput):
+    code = "draft_action_invalid"
+    message = "action is one of init, list, read, write, delete, deploy, discard."
+
+
+class DraftContentInvalid(InvalidInput):
+    code = "draft_content_invalid"
+    message = "content is text, or base64 with encoding base64."
+
+
+class DraftBodyInvalid(InvalidInput):
+    code = "draft_body_invalid"
+    message = "The body is a JSON object."
 
 
 class EndUserNotFound(NotFound):

@@ -113,6 +113,93 @@ class McpServerContacted(McpServerFact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormationFact(Fact):
+    """Told twice: in the workspace that deployed it, and in its home."""
+
+    name: ClassVar[str] = "formation.changed"
+    subject: ClassVar[tuple[str, str]] = ("formation", "formation_id")
+
+    formation_id: UUID
+    formation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormationDeployed(FormationFact):
+    name: ClassVar[str] = "formation.deployed"
+
+    version: str
+    number: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormationUpdated(FormationFact):
+    """`was`: the version before."""
+
+    name: ClassVar[str] = "formation.updated"
+
+    version: str
+    number: int
+    was: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormationUpdateFailed(FormationFact):
+    """The version before goes on serving."""
+
+    name: ClassVar[str] = "formation.update_failed"
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormationUpdateCancelled(FormationFact):
+    name: ClassVar[str] = "formation.update_cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormationRolledBack(FormationFact):
+    name: ClassVar[str] = "formation.rolled_back"
+
+    version: str
+    number: int
+    was: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormationStarted(FormationFact):
+    name: ClassVar[str] = "formation.started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormationStopped(FormationFact):
+    name: ClassVar[str] = "formation.stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormationRestarted(FormationFact):
+    name: ClassVar[str] = "formation.restarted"
+
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormationDeleted(FormationFact):
+    name: ClassVar[str] = "formation.deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftChanged(Fact):
+    """`action`: init, write, delete, discard, run or stop."""
+
+    name: ClassVar[str] = "formation_draft.changed"
+
+    formation: str
+    action: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndUserFact(Fact):
     name: ClassVar[str] = "end_user.changed"
     subject: ClassVar[tuple[str, str]] = ("end_user", "end_user_id")

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from apps.accounts.audit import record_change
 from apps.core import crypto
-from apps.core.actor import Actor, CallerKind, Scope
+from apps.core.actor import Actor, Scope
 from apps.core.errors import InvalidInput
 from apps.events.services import publish
 from apps.formations.errors import (
@@ -33,6 +33,7 @@ from apps.formations.events import (
 from apps.formations.models import McpServer, McpTransport, ToolSetting
 from apps.formations.policy import forget_policy
 from apps.formations.selectors import get_mcp_server
+from apps.workspaces.selectors import may_run_programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -299,7 +300,7 @@ def _check_server(actor: Actor, server: McpServer) -> None:
     if server.transport == McpTransport.HTTP:
         _check_url(server.url)
     elif server.transport == McpTransport.STDIO:
-        if not actor.platform and actor.kind not in {CallerKind.OPERATOR, CallerKind.SYSTEM}:
+        if not may_run_programs(actor):
             raise StdioForOperators
         _check_command(server.command)
     else:

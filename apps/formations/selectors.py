@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db.models import Count, OuterRef, Subquery
+from django.db.models.functions import Length
 
 from apps.core.actor import Scope
 from apps.core.errors import NotFound
@@ -11,10 +16,25 @@ from apps.core.rows import execute
 from apps.formations.errors import (
     AgentNotFound,
     CredentialNotFound,
+    DraftFileNotFound,
+    DraftNotFound,
+    FormationNotFound,
     McpServerNotFound,
     TeamNotFound,
 )
-from apps.formations.models import Agent, McpServer, Team, ToolSetting, UserCredential
+from apps.formations.models import (
+    Agent,
+    DraftFile,
+    Formation,
+    FormationDraft,
+    FormationPort,
+    McpServer,
+    PortPurpose,
+    ServerCall,
+    Team,
+    ToolSetting,
+    UserCredential,
+)
 from apps.workspaces.preferences import Preferences, read_preferences
 
 if TYPE_CHECKING:
@@ -28,6 +48,7 @@ if TYPE_CHECKING:
 
 MOST_AGENTS = 500  # shown at once; as many as a workspace may have
 MOST_TEAMS = 50
+MOST_FORMATIONS = 1_000  # shown at once; as many as there are ports
 
 
 def list_agents(actor: Actor) -> QuerySet[Agent]:
@@ -156,3 +177,93 @@ def _one(rows: QuerySet[Agent]) -> Agent:
     if agent is None:
         raise AgentNotFound
     return agent
+
+
+# --- Formations -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The installation's ports: how many there are, and how many are somebody's."""
+
+    low: int
+    high: int
+    allocated: int
+
+    @property
+    def total(self) -> int:
+        return self.high - self.low + 1
+
+
+def list_formations(actor: Actor) -> QuerySet[Formation]:
+    """What this workspace has deployed, by id, each with its versions and its `live_port`."""
+    actor.need(Scope.READ)
+    rows: QuerySet[Formation] = Formation.objects.in_workspace(actor.workspace_id)
+    live = FormationPort.objects.in_workspace(actor.workspace_id).filter(
+        formation=OuterRef("pk"), purpose=PortPurpose.LIVE
+    )
+    return (
+        rows.select_related("current", "previous")
+        .defer("current__document", "previous__document")
+        .annotate(live_port=Subquery(live.values("port")[:1]))
+        .order_by("slug")
+    )
+
+
+def find_formation(actor: Actor, slug: str) -> Formation:
+    """By id; raises FormationNotFound."""
+    formation = list_formations(actor).filter(slug=slug.replace("\x00", "")).first()
+    if formation is None:
+        raise FormationNotFound
+    return formation
+
+
+def count_formations(actor: Actor) -> dict[str, int]:
+    """Status -> how many."""
+    actor.need(Scope.READ)
+    rows = Formation.objects.in_workspace(actor.workspace_id).order_by()
+    return dict(rows.values_list("status").annotate(Count("id")))
+
+
+def port_pool(actor: Actor) -> Ports:
+    """How full the installation's ports are. Whose they are, it does not say."""
+    actor.need(Scope.READ)
+    low, high = settings.FORMATION_PORTS
+    drafts = FormationDraft.unscoped.exclude(port=None).count()
+    return Ports(low, high, FormationPort.unscoped.count() + drafts)
+
+
+def list_calls(actor: Actor, limit: int) -> list[ServerCall]:
+    """The newest `limit` calls of the management API, oldest first."""
+    actor.need(Scope.READ)
+    rows = ServerCall.objects.in_workspace(actor.workspace_id).order_by("-at", "-id")
+    return list(reversed(rows[:limit]))
+
+
+def find_draft(actor: Actor, slug: str) -> FormationDraft:
+    """By its formation's id; raises DraftNotFound."""
+    actor.need(Scope.READ)
+    rows = FormationDraft.objects.in_workspace(actor.workspace_id)
+    draft = rows.filter(slug=slug.replace("\x00", "")).first()
+    if draft is None:
+        raise DraftNotFound
+    found: FormationDraft = draft
+    return found
+
+
+def list_draft_files(actor: Actor, draft: FormationDraft) -> list[tuple[str, int]]:
+    """(path, size in bytes) of all its files, by path."""
+    actor.need(Scope.READ)
+    rows = DraftFile.objects.in_workspace(actor.workspace_id).filter(draft=draft)
+    sized = rows.annotate(size=Length("content")).order_by("path")
+    return list(sized.values_list("path", "size"))
+
+
+def read_draft_file(actor: Actor, draft: FormationDraft, path: str) -> bytes:
+    """One file; raises DraftFileNotFound."""
+    actor.need(Scope.READ)
+    rows = DraftFile.objects.in_workspace(actor.workspace_id).filter(draft=draft)
+    content = rows.filter(path=path).values_list("content", flat=True).first()
+    if content is None:
+        raise DraftFileNotFound
+    return bytes(content)

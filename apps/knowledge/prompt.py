@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from django.db.models import Q
 
 from apps.core.actor import Scope
-from apps.knowledge.models import Memory, MemoryScope, UserMemory
+from apps.core.rows import execute
+from apps.knowledge.models import Memory
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -34,6 +35,17 @@ LONGEST_OF_USER = 8_000  # of them all
 BLOCKS = ("system_context", "project_memory", "agent_memory")
 USER_BLOCK = "user_memory"
 _TAG = re.compile(rf"<(/?)({'|'.join((*BLOCKS, USER_BLOCK))})>", re.IGNORECASE)
+
+# By hand, as it stands before every turn of an end user; each half by an index of its own.
+_OF_USER = """SELECT type, detail FROM (
+  (SELECT id, created_at, type, detail FROM knowledge_usermemory
+    WHERE workspace_id = %(workspace)s AND end_user = %(user)s
+    ORDER BY created_at DESC, id DESC LIMIT %(most)s)
+  UNION ALL
+  (SELECT id, created_at, type, detail FROM knowledge_usermemory
+    WHERE workspace_id = %(workspace)s AND scope = 'formation' AND end_user <> %(user)s
+    ORDER BY created_at DESC, id DESC LIMIT %(most)s)) AS readable
+ ORDER BY created_at DESC, id DESC LIMIT %(most)s"""
 
 _known: dict[tuple[UUID, UUID | None], tuple[float, str]] = {}
 _changes: dict[UUID, int] = {}
@@ -76,13 +88,10 @@ def user_context(actor: Actor, end_user: str) -> str:
     actor.need(Scope.READ)
     if not end_user:
         return ""
-    readable = Q(end_user=end_user) | Q(scope=MemoryScope.FORMATION)
-    rows = UserMemory.objects.in_workspace(actor.workspace_id).filter(readable)
     lines: list[str] = []
     left = LONGEST_OF_USER
-    for kind, detail in rows.order_by("-created_at", "-id").values_list("type", "detail")[
-        :MOST_LINES
-    ]:
+    asked = {"workspace": actor.workspace_id, "user": end_user, "most": MOST_LINES}
+    for kind, detail in execute(_OF_USER, asked):
         line = f"- {kind}: {' '.join(detail.split())}"[:LONGEST_LINE]
         left -= len(line) + 1
         if left < 0:

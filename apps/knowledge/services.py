@@ -190,6 +190,6 @@ def _tell_of(
     """Never the text: the log and the audit are read by others than the end user."""
     shown = {"end_user": memory.end_user, "scope": memory.scope, "type": memory.type}
     gone = verb.endswith("deleted")
-    sides = {"before": shown if gone else None, "after": None if gone else shown}
-    record_change(actor, verb, "memory", memory.pk, **sides)
+    before, after = (shown, None) if gone else (None, shown)
+    record_change(actor, verb, "memory", memory.pk, before=before, after=after)
     publish(actor, fact(memory_id=memory.pk, end_user=memory.end_user, scope=memory.scope))

@@ -31,9 +31,12 @@ from apps.runs.models import RunStatus, Step
 from apps.runs.services import lock_run, wake_next, wake_run
 
 if TYPE_CHECKING:
+    from django.db.models import Model
+
     from apps.core.actor import Actor
     from apps.core.facts import Fact
     from apps.runs.holding import Hold
+    from apps.runs.kinds import Rest
 
 _BEGIN = f"""UPDATE runs_run SET lease_until = now() + make_interval(secs => %s), in_step = true,
        reserved_tokens = %s, reserved_cost_micros = %s, reserved_tool_calls = %s
@@ -113,11 +116,13 @@ class RunJournal:
             tool_calls,
         ]
         facts = self._facts_of(step)
+        rows: list[Model] = [step_row(self.hold, step, step.index)]
         if outcome is None:
             self._write(_STEP, spent)
         else:
-            facts += self._rest(outcome, _LAST, spent)
-        insert(step_row(self.hold, step, step.index))
+            rest = self._rest(outcome, _LAST, spent)
+            facts, rows = facts + rest.facts, rest.rows + rows
+        insert(*rows)
         real = Spend(step.usage.tokens_in + step.usage.tokens_out, step.cost_micros, tool_calls)
         self._settle(real)
         if facts:
@@ -130,9 +135,10 @@ class RunJournal:
         answered = False
         if outcome.ending in ASKING:
             outcome, answered = self._look_again(outcome)
-        facts = self._rest(outcome, _REST, [])
+        rest = self._rest(outcome, _REST, [])
+        insert(*rest.rows)
         self._settle(Spend())
-        publish(self.actor, *facts)
+        publish(self.actor, *rest.facts)
         if answered:
             wake_run(self.actor, self.hold.run_id)
 
@@ -168,7 +174,7 @@ class RunJournal:
             raise LeaseLost
         return rows[0]
 
-    def _rest(self, outcome: Outcome, statement: str, spent: list[Any]) -> list[Fact]:
+    def _rest(self, outcome: Outcome, statement: str, spent: list[Any]) -> Rest:
         """End or rest the run, let its kind do its part, and say what happened."""
         rest = handler_of(self.hold.kind).rested(self.actor, self.hold, outcome)
         status, waiting_for = STATUS_OF[outcome.ending], rest.waiting_for
@@ -182,7 +188,8 @@ class RunJournal:
         totals = self._write(statement, spent + said)
         if ends and rest.wakes_next and self.hold.session_id:
             wake_next(self.hold.workspace_id, self.hold.session_id)
-        return [*rest.facts, self._rest_fact(status, waiting_for, outcome, code, totals)]
+        rest.facts.append(self._rest_fact(status, waiting_for, outcome, code, totals))
+        return rest
 
     def _rest_fact(
         self, status: str, waiting_for: Any, outcome: Outcome, code: str, totals: tuple[Any, ...]

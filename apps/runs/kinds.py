@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
+    from django.db.models import Model
+
     from apps.core.actor import Actor
     from apps.core.facts import Fact
     from apps.engine.ports import (
@@ -47,12 +49,13 @@ class Plan:
 class Rest:
     """What coming to rest changed above.
 
-    `facts` to publish; `waiting_for`: the approval a refused budget waits for; `wakes_next`: the
+    `facts` to publish, `rows` to insert with the turn's last step; `waiting_for`: the approval a refused budget waits for; `wakes_next`: the
     session may have a queued turn to go on with.
     """
 
     facts: list[Fact] = field(default_factory=list)
     waiting_for: UUID | None = None
+    rows: list[Model] = field(default_factory=list)
     wakes_next: bool = True
 
 

@@ -215,6 +215,7 @@ def end_unheld(actor: Actor, run: Run, status: str, *, code: str, message: str =
     if asked:
         withdraw_unanswered(Actor.for_system(run.workspace_id), asked)
     rest = handler_of(run.kind).rested(actor, hold, _outcome_of(actor, run))
+    insert(*rest.rows)
     publish(
         actor,
         *rest.facts,

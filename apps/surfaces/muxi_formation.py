@@ -49,13 +49,9 @@ NAMES: Mapping[str, str] = {
     "mcp_server_not_found": "MCP_SERVER_NOT_FOUND",
     "sop_not_found": "SOP_NOT_FOUND",
     "memory_off": "SERVICE_UNAVAILABLE",
-    "schedule_refused": "VALIDATION_ERROR",
     "too_many": "OPERATION_FAILED",
-    "too_many_jobs": "OPERATION_FAILED",
     "too_many_memories": "OPERATION_FAILED",
 }
-# Of these the details are the error's `data` (contract §5.9).
-TELLING = frozenset({"schedule_refused"})
 
 
 class MuxiFormation(Surface):
@@ -95,7 +91,7 @@ class MuxiFormation(Surface):
     def error_body(self, error: DomainError, status: int, seen: Credentials) -> Any:
         code, family = CODES[error.kind]
         code = NAMES.get(error.code, code)
-        data: dict[str, Any] = dict(error.details) if error.code in TELLING else {}
+        data: dict[str, Any] = {}
         if problems := validation_errors(error):
             code, data = "VALIDATION_ERROR", {"validation_errors": problems}
         return envelope(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from apps.core.actor import Caller
     from apps.core.errors import DomainError
+
+log = logging.getLogger(__name__)
 
 SCHEME = "MUXI-HMAC"
 TOLERANCE = 300  # seconds of clock skew either way, boundary accepted
@@ -43,6 +46,38 @@ TYPES: Mapping[Kind, str] = {
     Kind.TIMEOUT: "Timeout",
     Kind.INTERNAL: "InternalError",
 }
+
+
+# Upstream's names of single errors (contract §3); an error of a bundle carries its own.
+NAMES: Mapping[str, str] = {
+    "header_missing": "MissingHeader",
+    "ids_differ": "IDMismatch",
+    "versions_differ": "VersionMismatch",
+    "no_free_port": "PortAllocationError",
+    "archive_refused": "CreateError",
+    "not_healthy": "HealthCheckFailed",
+    "nothing_changed": "NoChange",
+    "update_running": "UpdateInProgress",
+    "update_cancelled": "UpdateCancelled",
+    "no_update_running": "NoUpdateInProgress",
+    "no_previous_version": "NoPreviousVersion",
+    "already_running": "AlreadyRunning",
+    "already_stopped": "AlreadyStopped",
+    "draft_not_found": "DraftNotFound",
+    "draft_exists": "DraftAlreadyExists",
+    "draft_running": "AlreadyRunning",
+    "live_not_found": "LiveNotFound",
+    "draft_file_not_found": "FileNotFound",
+    "draft_path_invalid": "InvalidPath",
+    "draft_mode_invalid": "InvalidMode",
+    "draft_action_invalid": "InvalidAction",
+    "draft_content_invalid": "DecodeError",
+    "draft_body_invalid": "InvalidJSON",
+    "draft_too_large": "WriteError",
+    "deploy_conflict": "DeployConflict",
+}
+# Where a kind's usual status is another one here (contract §3.1).
+STATUS_OF_CODES: Mapping[str, int] = {"no_free_port": 507}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +113,40 @@ class MuxiServer(Surface):
     def workspace_id(self, caller: Caller, workspace: str) -> UUID:
         return doors.first_workspace(caller)
 
+    def status_of(self, error: DomainError) -> int:
+        return STATUS_OF_CODES.get(error.code) or super().status_of(error)
+
     def error_body(self, error: DomainError, status: int, seen: Credentials) -> Any:
         return {
             "success": False,
-            "error": TYPES[error.kind],
-            "message": error.message,
+            "error": name_of(error),
+            "message": words_of(error),
             "code": status,
         }
+
+
+def words_of(error: DomainError) -> str:
+    """One sentence: which field is wrong and why, else the error's own words."""
+    fields = error.details.get("fields")
+    if not isinstance(fields, dict) or error.message != type(error).message:
+        return error.message
+    return " ".join(f"{name}: {' '.join(map(str, words))}" for name, words in fields.items())
+
+
+def log_failure(error: Exception, stage: str) -> None:
+    """What nobody expected, whole: its client is told only that it happened."""
+    log.error("an operation failed while %s", stage, exc_info=error)
+
+
+def name_of(error: DomainError) -> str:
+    """What upstream calls it: the error itself may know, its code, else its kind says."""
+    own = getattr(error, "type_name", None)
+    return str(own) if own else NAMES.get(error.code, TYPES[error.kind])
+
+
+def envelope(data: Any) -> dict[str, Any]:
+    """`data` in the success envelope (contract §3)."""
+    return {"success": True, "data": data}
 
 
 def parse(header: str) -> Signature:

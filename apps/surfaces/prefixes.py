@@ -6,6 +6,7 @@ The order is the rule: the first pattern that fits names the surface. Patterns h
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from apps.surfaces import (
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 # `/webhooks/{platform}` is molecule's for these and polyant's for anything else.
 PLATFORMS = ("telegram", "slack", "whatsapp", "discord", "lark", "github")
 MOLECULE_PARTS = ("tokens", "schedules", "channels", "plugins", "approvals")
+
+LONGEST_REMEMBERED = 200  # characters: a megabyte of paths at most
 
 _END = r"(?:/|\Z)"
 TABLE: tuple[tuple[str, Surface], ...] = (
@@ -60,11 +63,18 @@ def surface_of(path: str, method: str = "GET") -> Surface:  # noqa: ARG001
 
     `method` is part of the question so that callers need not know that today it never decides.
     """
+    return _remembered(path) if len(path) <= LONGEST_REMEMBERED else _look_up(path)
+
+
+def _look_up(path: str) -> Surface:
     relative = path.removeprefix("/")
     for pattern, surface in _COMPILED:
         if pattern.match(relative):
             return surface
     return polymux.SURFACE
+
+
+_remembered = lru_cache(maxsize=4_096)(_look_up)  # each table of contents asks, for every request
 
 
 def surface_for(seen: Credentials) -> Surface:

@@ -312,6 +312,10 @@ class MuxiServerView(SurfaceView):
     def workspace_of(self, caller: Caller) -> Where:
         return ""
 
+    def ok(self, data: Any, status: int = 200) -> Response:
+        """`data` in the success envelope (contract/muxi.md §3)."""
+        return Response(muxi_server.envelope(data), status=status)
+
 
 class MuxiFormationView(SurfaceView):
     """A formation's `/v1/…`: acts in its home, or else in the workspace of the key; `realm` admin,

@@ -113,7 +113,7 @@ async def _asked(
     try:
         question = await db_call(_question, bench.actor, name, task_id, told)
         prompt, schema, ref, fallback = question
-        models = await models_for(ref, fallback)
+        models = await models_for(ref, fallback, workspace_id=bench.actor.workspace_id)
         tool = ToolSpec(ANSWER, "Hand in your answer.", schema)
         answer, _ = await structured(bench, models, [ChatMessage("user", prompt)], tool, key="work")
     except (DomainError, NoAnswer, KeyError):  # KeyError: who opened it is not installed any more

@@ -55,7 +55,9 @@ class TaskRuns:
         loaded = await db_call(_load, actor, hold)
         agent, preferences = loaded.agent, loaded.preferences
         model = run_input.get("model") or model_of(agent, preferences)
-        models = await models_for(model, fallback_of(agent, preferences))
+        models = await models_for(
+            model, fallback_of(agent, preferences), workspace_id=hold.workspace_id
+        )
         context = ToolContext(
             actor, hold.run_id, hold.session_id, hold.agent_id, key="", token_id=hold.token_id
         )

@@ -117,3 +117,23 @@ class FileChanged(Fact):
     dir: str
     action: str
     source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretSet(Fact):
+    """A value was kept under this name; what it is, nobody is told."""
+
+    name: ClassVar[str] = "secret.set"
+    subject: ClassVar[tuple[str, str]] = ("secret", "secret_id")
+
+    secret_id: UUID
+    secret_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretRemoved(Fact):
+    name: ClassVar[str] = "secret.removed"
+    subject: ClassVar[tuple[str, str]] = ("secret", "secret_id")
+
+    secret_id: UUID
+    secret_name: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db.models import CharField, OuterRef, Q, Subquery, Value
 
-from apps.core.actor import Caller, Scope
+from apps.core.actor import Caller, CallerKind, Scope
 from apps.core.errors import Forbidden, NotFound, ScopeInsufficient, WorkspaceMismatch
 from apps.workspaces.credentials import (
     Place,
@@ -58,6 +58,7 @@ __all__ = [
     "list_members",
     "list_tokens",
     "list_workspaces",
+    "may_run_programs",
     "need_everywhere",
     "need_session",
     "need_user",
@@ -204,3 +205,15 @@ def token_limits(token_id: UUID) -> TokenLimits:
         settings.RATE_WRITE_PER_MIN if write is None else write,
         settings.MAX_ACTIVE_SESSIONS if sessions is None else sessions,
     )
+
+
+def may_run_programs(actor: Actor) -> bool:
+    """True if `actor` may have programs run on this machine: operators, and the signing keys that only
+    operators make. One query for a key.
+    """
+    if actor.platform or actor.kind in {CallerKind.OPERATOR, CallerKind.SYSTEM}:
+        return True
+    if actor.kind != CallerKind.KEY or actor.token_id is None:
+        return False
+    keys = ApiToken.objects.filter(pk=actor.token_id, kind=TokenKind.HMAC, revoked_at=None)
+    return bool(keys.exists())

@@ -1,4 +1,4 @@
-"""The very first start: an operator, a workspace, a token, and a command that tries them."""
+"""The very first start: an operator, a workspace, a token, a signing key, and a command that tries them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from apps.accounts.models import User
 from apps.accounts.services import create_operator
 from apps.core.actor import Caller, CallerKind, Scope
 from apps.core.errors import Conflict
-from apps.workspaces.services import create_workspace, issue_token
+from apps.workspaces.selectors import operator_actor
+from apps.workspaces.services import create_workspace, issue_hmac_key, issue_token
 from polymux.embedded.say import say
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class Welcome(NamedTuple):
     email: str
     password: str
     token: str
+    key_id: str
+    key_secret: str
 
 
 def set_up() -> Welcome | None:
@@ -38,11 +41,13 @@ def set_up() -> Welcome | None:
         with transaction.atomic():
             user = create_operator(EMAIL, password)
             caller = Caller(CallerKind.OPERATOR, Scope.ADMIN, user_id=user.pk, platform=True)
-            create_workspace(caller, name="Default", slug="default")
+            place = create_workspace(caller, name="Default", slug="default")
             _, token = issue_token(caller, name="First token", scope="admin", purpose="first start")
+            inside = operator_actor(caller, place.pk)
+            key, secret = issue_hmac_key(inside, name="First signing key")
     except Conflict:  # another process of this installation was first
         return None
-    return Welcome(EMAIL, password, token)
+    return Welcome(EMAIL, password, token, key.prefix, secret)
 
 
 def show(welcome: Welcome, address: str, write: Callable[[str], None] = say) -> None:
@@ -55,6 +60,8 @@ def show(welcome: Welcome, address: str, write: Callable[[str], None] = say) -> 
     write(f"  Operator   {welcome.email}")
     write(f"  Password   {welcome.password}")
     write(f"  API token  {welcome.token}")
+    write(f"  Deploys    POLYMUX_KEY_ID={welcome.key_id}")
+    write(f"             POLYMUX_KEY_SECRET={welcome.key_secret}")
     write("")
     write("  Try it:")
     write("")

@@ -34,6 +34,7 @@ PERIODIC = [
     Periodic("End idle sessions", "conversations.end_idle_sessions", 60),
     Periodic("Expire overdue approvals", "approvals.expire_overdue", 10),
     Periodic("Forget spent limits and replies", "surfaces.forget_expired", 600),
+    Periodic("Forget old management calls", "formations.forget_calls", 3600),
     Periodic("Compact the event log", "events.compact", 3600),
 ]
 

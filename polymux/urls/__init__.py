@@ -5,23 +5,23 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
+from apps import surfaces  # by attribute: the modules here are called the same
+from apps.surfaces.contents import Contents
 from apps.surfaces.fallback import ending, unknown_route
-from apps.surfaces.muxi_formation import SURFACE
-from polymux.urls import muxi_formation
+from apps.surfaces.muxi_formation import SURFACE as FORMATION
+from polymux.urls.muxi_formation import keyed
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("polymux.urls.site")),
-    path("", include("polymux.urls.openai")),
-    path("", include("polymux.urls.polpo")),
-    path("", include("polymux.urls.polyant")),
-    path("", include("polymux.urls.molecule")),
-    path("", include([*muxi_formation.keyed, *ending(SURFACE)])),
-    path(
-        "", include("polymux.urls.muxi_server")
-    ),  # its ending takes what is left of /api and /draft
+    Contents(surfaces.openai.SURFACE, "polymux.urls.openai"),
+    Contents(surfaces.polpo.SURFACE, "polymux.urls.polpo"),
+    Contents(surfaces.polyant.SURFACE, "polymux.urls.polyant"),
+    Contents(surfaces.molecule.SURFACE, "polymux.urls.molecule"),
+    Contents(FORMATION, [*keyed, *ending(FORMATION)]),
+    Contents(surfaces.muxi_server.SURFACE, "polymux.urls.muxi_server"),
     path("", include("polymux.urls.console")),
     path("admin/", admin.site.urls),
-    path("", include("polymux.urls.polymux")),
+    Contents(surfaces.polymux.SURFACE, "polymux.urls.polymux"),
     re_path(r"", unknown_route),
 ]
 

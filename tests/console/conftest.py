@@ -24,7 +24,7 @@ from apps.conversations.models import Attachment, Message, Session
 from apps.core.ids import uuid7
 from apps.events.models import Event
 from apps.formations.models import Agent, McpServer, Team, ToolSetting
-from apps.knowledge.models import Memory
+from apps.knowledge.models import Memory, UserMemory
 from apps.missions.models import Barrier, Mission
 from apps.runs.models import Budget, Run, Step
 from apps.tasks.models import Assessment, Schedule, Task
@@ -180,6 +180,7 @@ class World:
             **here, name="STRIPE_KEY", sealed=b"sealed-bytes", created_by=self.user
         )
         Memory.unscoped.create(**here, key="notes", content="remember")
+        UserMemory.unscoped.create(**here, end_user="kim", scope_id="kim", detail="likes tea")
         McpServer.unscoped.create(
             **here, name="files", transport="stdio", command=["npx", "--key", "hunter2"]
         )

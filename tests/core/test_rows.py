@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.conversations.models import Message, Session
 from apps.core.clock import now
 from apps.core.ids import uuid7
-from apps.core.rows import insert
+from apps.core.rows import _table, insert
 from apps.runs.models import Run
 
 pytestmark = pytest.mark.django_db
@@ -72,3 +75,23 @@ def test_what_a_row_mostly_says_is_written_and_not_bound(aurora):
         insert(run)
     assert seen[0]["sql"].count("NULL") > 5
     assert stored(run)["tokens_in"] == 0
+
+
+def test_every_usual_value_is_one_its_column_understands(db):
+    spelled = [
+        (column, f"CAST({column.literal} AS {column.field.db_type(connection)})")
+        for model in apps.get_models()
+        if model.__module__.startswith("apps.")
+        for column in _table(model)[1]
+        if column.literal
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT " + ", ".join(cast for _, cast in spelled))
+        read = cursor.fetchone()
+    wrong = [
+        column.field
+        for (column, _), value in zip(spelled, read, strict=True)
+        if (json.loads(value) if column.wraps and value else value) != column.usual
+    ]
+    assert len(spelled) > 250
+    assert wrong == []

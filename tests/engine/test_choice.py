@@ -238,3 +238,14 @@ def test_an_unknown_price_is_nothing_and_says_so():
     price = price_of("openai/no-such-model")
     assert (price.price_in, price.price_out, price.known) == (0, 0, False)
     assert price_of("ollama/anything").known
+
+
+def test_a_workspaces_own_key_comes_before_the_installations(monkeypatch, settings, stub):
+    use(monkeypatch, "OPENAI_API_KEY", "of-the-house", base_url=stub.base_url)
+    settings.MODEL_ENDPOINTS = [f"my-lab={stub.base_url}"]
+    assert choice.key_names("my-lab/m") == ("MY_LAB_API_KEY",)
+    assert choice.key_names("ollama/llama3.2") == ()
+    for ref in ("openai/gpt-4.1", "my-lab/m"):
+        (name,) = choice.key_names(ref)
+        assert choice.resolve(ref, {name: "of-the-team"}).provider.api_key == "of-the-team"
+        assert choice.resolve(ref).provider.api_key != "of-the-team"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from django.db import IntegrityError
 
 from apps.accounts.models import AuditEntry
 from apps.core.errors import InvalidInput
@@ -114,10 +117,12 @@ def test_a_name_resolved_by_many_at_once_is_one_user(race, aurora):
 
 @pytest.mark.django_db(transaction=True)
 def test_the_race_for_a_name_is_real(race, aurora, monkeypatch):
-    """Control: without the lock the database itself must refuse all but one."""
-    monkeypatch.setattr("apps.formations.services.people.execute", lambda *_: [])
-    outcome = race(resolve_end_user, aurora.ada, "eve", runners=8)
-    assert outcome.errors
+    """Control: with both looking before either writes, the database itself must refuse one."""
+    both = threading.Barrier(2, timeout=20)
+    monkeypatch.setattr("apps.formations.services.people.execute", lambda *_: both.wait())
+    monkeypatch.setattr("apps.formations.services.people.find_end_user", lambda *_: None)
+    outcome = race(resolve_end_user, aurora.ada, "eve", runners=2)
+    assert outcome.errors == [IntegrityError]
     assert EndUserIdentifier.unscoped.count() == 1
 
 

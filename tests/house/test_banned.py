@@ -17,6 +17,9 @@ UNSCOPED_SWEEPERS = {
     "apps.conversations.selectors.active_sessions": "a credential's sessions, in whatever workspace",
     "apps.conversations.services.sessions.end_idle_sessions": "looks for idle sessions everywhere",
     "apps.conversations.services.sessions._end_if_idle": "locks one that the sweep has found",
+    "apps.formations.services.deploying.check_new": "ids are taken once on an installation",
+    "apps.formations.services.ports.free_port": "ports are the installation's: whose, it does not say",
+    "apps.formations.selectors.port_pool": "how full the installation's ports are, no more",
 }
 # SQL put together from constants and placeholders, never from input.
 ASSEMBLED = {

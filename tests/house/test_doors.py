@@ -26,6 +26,7 @@ WITHOUT_ACTOR = {
     "apps.conversations.selectors.messages_by_id": "the live feed: whose, was asked at the door",
     "apps.conversations.selectors.recent_messages": "the engine's reading of a run it holds",
     "apps.conversations.services.sessions.end_idle_sessions": "sweeper",
+    "apps.formations.services.calls.forget_old_calls": "sweeper",
     "apps.missions.services.advancing.wake_due": "sweeper",
     "apps.tasks.services.scheduling.fire_due": "the tick: it fires in every workspace",
     "apps.runs.selectors.journal_of": "the engine's reading of a run it holds",

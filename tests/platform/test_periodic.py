@@ -46,7 +46,8 @@ def test_the_first_run_makes_its_records_once():
 
     lines = []
     first_run.show(welcome, "http://127.0.0.1:7890", lines.append)
-    assert sum(welcome.password in line for line in lines) == 1
+    for once in (welcome.password, welcome.key_id, welcome.key_secret):
+        assert sum(once in line for line in lines) == 1
     assert any("curl http://127.0.0.1:7890/v1/chat/completions" in line for line in lines)
 
 

@@ -33,27 +33,27 @@ class Treasure:
     """Ids of things of one end user; `nowhere()` has the same shape and names nothing."""
 
     user: str
-    memory: UUID
-    credential: UUID
+    memory_id: UUID
+    credential_id: UUID
 
 
 def bury(team: Made, user: str) -> Treasure:
     ours = team.home_owner
     return Treasure(
         user=user,
-        memory=remember(ours, user, "likes tea").pk,
-        credential=add_credential(ours, user, "github", {"token": "x" * 20}).pk,
+        memory_id=remember(ours, user, "likes tea").pk,
+        credential_id=add_credential(ours, user, "github", {"token": "x" * 20}).pk,
     )
 
 
 def nowhere(treasure: Treasure) -> Treasure:
-    return Treasure(user="nobody@example.org", memory=uuid7(), credential=uuid7())
+    return Treasure(user="nobody@example.org", memory_id=uuid7(), credential_id=uuid7())
 
 
 KINDS: dict[str, Callable[[Treasure], str]] = {
     "user": lambda t: t.user,
+    "memory_id": lambda t: wire_id("mem", t.memory_id),
+    "credential_id": lambda t: wire_id("cred", t.credential_id),
     "name": lambda _: "greet",
     "identifier": lambda _: "telegram:7",
-    "memory_id": lambda t: wire_id("mem", t.memory),
-    "credential_id": lambda t: wire_id("cred", t.credential),
 }

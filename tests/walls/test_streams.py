@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from apps.workspaces.services import revoke_token
+from apps.core.actor import CallerKind
+from apps.workspaces.services import revoke_key, revoke_token
 from polymux import asgi
+from tests.support.management import operator_of
 from tests.support.serving import serving
 from tests.walls.treasure import bury, filled, nowhere
 
@@ -25,6 +28,7 @@ SOCKETS = {
 STREAMS = {
     ("POST", r"/v1/chat/completions"): "/v1/chat/completions",
     ("GET", r"/api/v1(?:/projects/[^/]+)?/events"): "/api/v1/projects/{project_id}/events",
+    ("GET", r"/rpc/formations/[^/]+/logs/stream"): "/rpc/formations/{formation_id}/logs/stream",
 }
 
 
@@ -136,3 +140,30 @@ def test_a_viewer_may_watch(port, aurora):
     """Control: the same path, with the keys of those who may read."""
     path = filled(FEED, bury(aurora), kinds=["project_id"])
     assert [feed(port, path, key)[0] for key in (aurora.ada_token, aurora.cleo_token)] == [200, 200]
+
+
+# --- Followed logs of formations -------------------------------------------------------------------
+FOLLOWED = ("/rpc/formations/{formation_id}/logs/stream", "/rpc/formations/{formation_id}/logs")
+
+
+def followed(port, path, signer):
+    """(status, body) of a refusal, as `feed`; `?follow=1` streams on the second path, too."""
+    headers = signer.headers("GET", path) if signer else {}
+    url = f"http://127.0.0.1:{port}{path}?follow=1"
+    with httpx.stream("GET", url, headers=headers, timeout=20) as said:
+        return said.status_code, "" if said.status_code == 200 else said.read().decode()
+
+
+@pytest.mark.parametrize("path", FOLLOWED)
+def test_a_formations_log_opens_for_its_own_workspaces_key_only(port, aurora, borealis, path):
+    treasure = bury(aurora)
+    real, made_up = (
+        filled(path, ids, kinds=["formation_id"]) for ids in (treasure, nowhere(treasure))
+    )
+    mallory, ada = operator_of(borealis), operator_of(aurora)
+    assert followed(port, real, mallory) == followed(port, made_up, mallory)
+    assert followed(port, real, mallory)[0] == 404
+    assert followed(port, real, None)[0] == 401
+    assert followed(port, real, ada)[0] == 200
+    revoke_key(replace(ada.actor, kind=CallerKind.SYSTEM), ada.actor.token_id)
+    assert followed(port, real, ada)[0] == 401

@@ -7,6 +7,7 @@ nothing.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,12 @@ from apps.conversations.services.attachments import attach_file
 from apps.conversations.services.messages import post_message
 from apps.conversations.services.sessions import create_session
 from apps.core.ids import base62, session_wire_id, uuid7, wire_id
-from apps.formations.services import create_agent, create_team
+from apps.formations.api.progress import finished
+from apps.formations.services import create_agent, create_team, deploy
 from apps.missions.services import create_mission
 from apps.tasks.services import create_task
 from apps.workspaces.services import store_files
+from tests.support.management import bundle, operator_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +54,7 @@ class Treasure:
     mission: UUID
     entry: str
     approval: UUID
+    formation: str
 
 
 def bury(aurora: Aurora) -> Treasure:
@@ -79,7 +83,13 @@ def bury(aurora: Aurora) -> Treasure:
         mission=_mission(aurora),
         entry=ENTRY,
         approval=asked.pk,
+        formation=_formation(aurora),
     )
+
+
+def _formation(aurora: Aurora) -> str:
+    given = io.BytesIO(bundle("gold-team"))
+    return finished(deploy(operator_of(aurora).actor, given, slug="gold-team")).formation.slug
 
 
 def _mission(aurora: Aurora) -> UUID:
@@ -117,6 +127,7 @@ def nowhere(treasure: Treasure) -> Treasure:
         mission=uuid7(),
         entry="Nothing",
         approval=uuid7(),
+        formation="nobodys-team",
     )
 
 
@@ -136,7 +147,7 @@ KINDS: dict[str, Callable[[Treasure], str]] = {
     "approval_id": lambda t: base62(t.approval),
     "project_id": lambda t: t.slug,
     "slug": lambda t: t.slug,
-    "formation_id": lambda t: t.slug,
+    "formation_id": lambda t: t.formation,
 }
 # Parameters that name no row: a document, a platform, an asset, a day. (An unknown log is empty, not
 # absent: contract/polpo.md §14; whose runs have one is asked in tests/runs/test_logs.py.)
@@ -147,6 +158,11 @@ NOT_AN_ID = {
     "path": "x",
     "rest": "x",
     "log_id": "2026-05-21",
+    # Of a formation's users: tests/walls/formation_treasure.py.
+    "memory_id": "mem_1",
+    "credential_id": "cred_1",
+    "job_id": "job_1",
+    "identifier": "telegram:7",
 }
 
 

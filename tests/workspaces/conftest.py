@@ -9,9 +9,11 @@ import pytest
 
 from apps.accounts.models import User
 from apps.accounts.selectors import login_caller
-from apps.core.actor import Actor, Caller, Role
+from apps.core.actor import Actor, Caller, CallerKind, Role, Scope
 from apps.workspaces import selectors, services
 from apps.workspaces.models import Workspace
+
+OPERATOR = Caller(CallerKind.OPERATOR, Scope.ADMIN, platform=True)
 
 
 @dataclass
@@ -27,6 +29,10 @@ class World:
 
     def actor(self, who: str, workspace: Workspace | None = None) -> Actor:
         return selectors.actor_in(self.login(who), (workspace or self.aurora).pk)
+
+    def operator(self) -> Actor:
+        """An operator of the installation at work in Aurora."""
+        return selectors.operator_actor(OPERATOR, self.aurora.pk)
 
     def token(self, who: str, scope: str = "admin", where: Workspace | None = None) -> str:
         """A raw token of `who`; account-wide unless a workspace is named."""

@@ -278,7 +278,7 @@ def test_a_session_token_lives_thirty_days_at_most(world):
 
 
 def test_a_signing_keys_secret_opens_for_its_own_row_only(world, count_queries):
-    row, secret = services.issue_hmac_key(world.actor("ada"), name="ci")
+    row, secret = services.issue_hmac_key(world.operator(), name="ci")
     assert row.prefix.startswith("MUXI_")
     assert len(row.prefix) == 5 + 16
     assert secret.startswith("sk_")
@@ -287,14 +287,14 @@ def test_a_signing_keys_secret_opens_for_its_own_row_only(world, count_queries):
         found, opened = selectors.hmac_key(row.prefix)
     assert (found.pk, opened) == (row.pk, secret.encode())
 
-    twin, _ = services.issue_hmac_key(world.actor("ada"), name="cd")
+    twin, _ = services.issue_hmac_key(world.operator(), name="cd")
     ApiToken.objects.filter(pk=twin.pk).update(sealed_secret=found.sealed_secret)
     with pytest.raises(Unauthenticated):
         selectors.hmac_key(twin.prefix)
 
 
 def test_a_signing_key_unknown_or_revoked_is_refused(world):
-    row, _ = services.issue_hmac_key(world.actor("ada"), name="ci")
+    row, _ = services.issue_hmac_key(world.operator(), name="ci")
     with pytest.raises(Unauthenticated):
         selectors.hmac_key("MUXI_0000000000000000")
     services.revoke_key(world.actor("ada"), row.pk)

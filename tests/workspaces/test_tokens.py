@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
 
+from apps.accounts.errors import OperatorsOnly
 from apps.accounts.models import AuditEntry
 from apps.core import announce
 from apps.core.actor import Actor, CallerKind, Scope
@@ -28,7 +30,7 @@ def test_the_raw_token_is_nowhere_in_the_database(world):
     raws = [
         world.token("ada"),
         services.issue_key(world.actor("ada"), kind=TokenKind.ADMIN_KEY, name="k")[1],
-        services.issue_hmac_key(world.actor("ada"), name="h")[1],
+        services.issue_hmac_key(world.operator(), name="h")[1],
         services.issue_session_token(world.actor("ada"), uuid4()),
     ]
     with connection.cursor() as cursor:
@@ -189,3 +191,15 @@ def test_limits_are_the_installations_until_an_operator_sets_others(world):
         operator, row.pk, read_per_min=600, write_per_min=None, max_sessions=50, reason="asked"
     )
     assert selectors.token_limits(row.pk) == selectors.TokenLimits(600, 30, 50)
+
+
+def test_only_operators_make_signing_keys(world):
+    """Whoever signs deploys bundles, and a bundle may run programs here."""
+    with pytest.raises(OperatorsOnly):
+        services.issue_hmac_key(world.actor("ada"), name="ci")
+    row, _ = services.issue_hmac_key(world.operator(), name="ci")
+    signer = replace(world.actor("ada"), kind=CallerKind.KEY, user_id=None, token_id=row.pk)
+    assert selectors.may_run_programs(signer)
+    services.revoke_key(world.actor("ada"), row.pk)
+    assert not selectors.may_run_programs(signer)
+    assert not selectors.may_run_programs(world.actor("ada"))

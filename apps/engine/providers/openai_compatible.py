@@ -13,6 +13,7 @@ import re
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -33,22 +34,29 @@ FIRST_TOKEN = 180.0  # a local server may be loading its model
 STALL = 60.0  # between two packets
 
 _SECRETS = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|gsk|xai|key|pk)-[\w*.-]{4,})")
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+_transports: WeakKeyDictionary[asyncio.AbstractEventLoop, Transport] = WeakKeyDictionary()
 
 
-def client() -> httpx.AsyncClient:
-    """The pooled client of the running loop."""
+def transport() -> Transport:
+    """The running loop's connections. No `httpx.Client` around them: it merges headers, looks for
+    cookies, proxies and redirects, and that costs more than the request itself.
+    """
     loop = asyncio.get_running_loop()
-    found = _clients.get(loop)
+    found = _transports.get(loop)
     if found is None:
-        found = _clients[loop] = httpx.AsyncClient(transport=Transport(), trust_env=False)
+        found = _transports[loop] = Transport()
     return found
 
 
-async def close_client() -> None:
+async def close_transport() -> None:
     """Close the running loop's connections, before a short-lived loop ends."""
-    if found := _clients.pop(asyncio.get_running_loop(), None):
+    if found := _transports.pop(asyncio.get_running_loop(), None):
         await found.aclose()
+
+
+@lru_cache(maxsize=256)
+def _url(text: str) -> httpx.URL:
+    return httpx.URL(text)
 
 
 @dataclass(frozen=True)
@@ -100,15 +108,14 @@ class OpenAICompatible:
         }
         if self.api_key:
             headers["Authorization"] = f"Bearer {self.api_key}"
-        http = client()
-        message = http.build_request(
+        message = httpx.Request(
             "POST",
-            f"{self.base_url}/chat/completions",
+            _url(f"{self.base_url}/chat/completions"),
             content=self._body(request),
             headers=headers,
-            timeout=httpx.Timeout(min(FIRST_TOKEN, request.timeout), connect=CONNECT),
+            extensions={"timeout": {"connect": CONNECT, "read": min(FIRST_TOKEN, request.timeout)}},
         )
-        response = await http.send(message, stream=True)
+        response = await transport().handle_async_request(message)
         if response.status_code != 200:
             try:
                 raise await self._refusal(response)

@@ -125,16 +125,8 @@ class UserView(FormationView):
         return self.enveloped("user", "user.retrieved", _user(identifier, user))
 
 
-class LinkView(FormationView):
-    takes = {"POST": Linking}
-    gives = answer_of(EndUserNames)
-
-    def post(self, request: Request, **_: Any) -> Response:
-        body = Linking.read(request.data)
-        named = [_identifier(place, item) for place, item in enumerate(body["identifiers"])]
-        user = services.link_identifiers(self.actor, body.get("muxi_user_id") or "", named)
-        data = self.names(user)
-        return self.enveloped("user_identifiers", "user.identifiers.linked", data)
+class NamesView(FormationView):
+    """Shows all the names of a user."""
 
     def names(self, user: EndUser) -> dict[str, Any]:
         rows = people.list_identifiers(self.actor, user)
@@ -145,10 +137,21 @@ class LinkView(FormationView):
         return _ids(user) | {"identifiers": listed, "count": len(listed)}
 
 
-class IdentifiersView(LinkView):
+class LinkView(NamesView):
+    takes = {"POST": Linking}
+    gives = answer_of(EndUserNames)
+
+    def post(self, request: Request, **_: Any) -> Response:
+        body = Linking.read(request.data)
+        named = [_identifier(place, item) for place, item in enumerate(body["identifiers"])]
+        user = services.link_identifiers(self.actor, body.get("muxi_user_id") or "", named)
+        data = self.names(user)
+        return self.enveloped("user_identifiers", "user.identifiers.linked", data)
+
+
+class IdentifiersView(NamesView):
     """`GET` by any name of a user, `DELETE` of one further name."""
 
-    http_method_names = ("get", "delete", "options")
     gives = {"GET": answer_of(EndUserNames), "DELETE": answer_of(NameUnlinked)}
 
     def get(self, request: Request, identifier: str, **_: Any) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apps.formations.claiming import Outcome, Stage
 from apps.formations.locks import lock_agents
 from apps.formations.means import (
     accept_mcp_tools,
@@ -17,31 +18,57 @@ from apps.formations.services.agents import (
     ensure_default_agent,
     update_agent,
 )
+from apps.formations.services.calls import forget_old_calls, note_call
 from apps.formations.services.credentials import (
     add_credential,
     opened_credential,
     remove_credential,
+)
+from apps.formations.services.deploying import check_new, deploy
+from apps.formations.services.dev import run_draft, run_folder, stop_draft
+from apps.formations.services.drafts import (
+    delete_draft_file,
+    deploy_draft,
+    discard_draft,
+    init_draft,
+    write_draft_file,
 )
 from apps.formations.services.people import (
     link_identifiers,
     resolve_end_user,
     unlink_identifier,
 )
+from apps.formations.services.rolling_back import roll_back
+from apps.formations.services.running import delete_formation, restart, start, stop
 from apps.formations.services.teams import create_team, delete_team, rename_team
+from apps.formations.services.updating import cancel_update, check_update, update
 from apps.formations.services.volatile import register_volatile, remove_volatile
 
 __all__ = [
+    "Outcome",
+    "Stage",
     "accept_mcp_tools",
     "add_credential",
     "add_mcp_server",
+    "cancel_update",
+    "check_new",
+    "check_update",
     "create_agent",
     "create_team",
     "delete_agent",
+    "delete_draft_file",
+    "delete_formation",
     "delete_team",
+    "deploy",
+    "deploy_draft",
+    "discard_draft",
     "ensure_default_agent",
+    "forget_old_calls",
     "forget_policy",
+    "init_draft",
     "link_identifiers",
     "lock_agents",
+    "note_call",
     "opened_credential",
     "register_volatile",
     "remove_credential",
@@ -49,8 +76,17 @@ __all__ = [
     "remove_volatile",
     "rename_team",
     "resolve_end_user",
+    "restart",
+    "roll_back",
+    "run_draft",
+    "run_folder",
     "set_tool",
+    "start",
+    "stop",
+    "stop_draft",
     "unlink_identifier",
+    "update",
     "update_agent",
     "update_mcp_server",
+    "write_draft_file",
 ]

@@ -37,6 +37,7 @@ class Material:
     touched others, too. `calls`: its tool calls in words. `may_ask`: its result looks like a question.
     """
 
+    workspace_id: UUID
     task_id: UUID
     title: str
     description: str
@@ -59,7 +60,7 @@ class Material:
         """Who judges: the workspace's judge, else its model, else the installation's. DomainError."""
         preferences = self.preferences
         ref = preferences.judge_model or preferences.default_model
-        return await models_for(ref, preferences.fallback_model)
+        return await models_for(ref, preferences.fallback_model, workspace_id=self.workspace_id)
 
     def told(self) -> str:
         """The task and its result as a model reads them; nothing in it can close its block."""
@@ -83,6 +84,7 @@ def load_material(actor: Actor, task_id: UUID, told: Mapping[str, Any]) -> Mater
     used, calls = _calls(actor, task.run_id)
     touched = _touched(actor, task, used)
     return Material(
+        workspace_id=actor.workspace_id,
         task_id=task_id,
         title=task.title,
         description=original_of(task),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
 
-from apps.accounts.audit import record_change
+from apps.accounts.audit import change_entry, record_change
 from apps.core.actor import Scope
 from apps.core.errors import InvalidInput
 from apps.core.queue import enqueue
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
+    from apps.accounts.models import AuditEntry
     from apps.core.actor import Actor
     from apps.core.facts import Fact
 
@@ -55,10 +56,9 @@ def create_task(
     if fields.get("max_retries") is None:
         task.max_retries = preferences.max_retries
     task.depends_on = list(dict.fromkeys(depends_on))
+    record = change_entry(actor, "task.created", "task", task.pk, after=_shown(task))
     with transaction.atomic():
-        facts = save_tasks(actor, [task])
-        record_change(actor, "task.created", "task", task.pk, after=_shown(task))
-        publish(actor, *facts)
+        publish(actor, *save_tasks(actor, [task], record))
     return task
 
 
@@ -77,8 +77,8 @@ def build_task(actor: Actor, *, draft: bool = False, **fields: Any) -> Task:
     )
 
 
-def save_tasks(actor: Actor, tasks: Sequence[Task]) -> list[Fact]:
-    """Insert built tasks in the caller's transaction; the facts are the caller's to publish.
+def save_tasks(actor: Actor, tasks: Sequence[Task], *records: AuditEntry) -> list[Fact]:
+    """Insert built tasks and `records` in the caller's transaction; the facts are the caller's to publish.
 
     After TaskTitleTaken the transaction has nothing to go on with: the caller passes it up.
 
@@ -92,7 +92,7 @@ def save_tasks(actor: Actor, tasks: Sequence[Task]) -> list[Fact]:
         task.ready = task.status == TaskStatus.PENDING and not (task.depends_on or task.held_by)
     try:
         for start in range(0, len(tasks), 200):
-            insert(*tasks[start : start + 200])
+            insert(*tasks[start : start + 200], *(records if start == 0 else ()))
     except IntegrityError as error:
         if "one_open_task_a_title" in str(error):
             raise TaskTitleTaken from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apps.workspaces.services.files import delete_file, make_folder, rename_file, store_files
+from apps.workspaces.services.homes import create_home, remove_home
 from apps.workspaces.services.members import add_member, change_member, remove_member
 from apps.workspaces.services.tokens import (
     adopt_key,
@@ -15,6 +16,7 @@ from apps.workspaces.services.tokens import (
     revoke_token,
     set_token_limits,
 )
+from apps.workspaces.services.vault import put_secret, remove_secret
 from apps.workspaces.services.workspaces import (
     create_workspace,
     delete_workspace,
@@ -28,6 +30,7 @@ __all__ = [
     "add_member",
     "adopt_key",
     "change_member",
+    "create_home",
     "create_workspace",
     "delete_file",
     "delete_workspace",
@@ -37,7 +40,10 @@ __all__ = [
     "issue_session_token",
     "issue_token",
     "make_folder",
+    "put_secret",
+    "remove_home",
     "remove_member",
+    "remove_secret",
     "rename_file",
     "resume_workspace",
     "revoke_key",

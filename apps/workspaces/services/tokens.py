@@ -153,9 +153,12 @@ def issue_hmac_key(actor: Actor, *, name: str) -> tuple[ApiToken, str]:
     """A signing key of the actor's workspace: the row, whose `prefix` is the key id, and the secret.
 
     Id `MUXI_` and 16 hex digits, secret `sk_` and 64 (contract/muxi.md). The secret is sealed, not
-    digested: a signature can only be checked with the secret itself. Publishes TokenIssued.
+    digested: a signature can only be checked with the secret itself. Operators only: whoever holds one
+    deploys bundles, and a bundle may name programs to run. Publishes TokenIssued. Raises OperatorsOnly,
+    InvalidInput, TokenLimitReached.
     """
     _need_admin(actor)
+    need_platform(actor)
     name = checked_text("name", name, LONGEST_NAME)
     _check_room(Q(workspace_id=actor.workspace_id, kind=TokenKind.HMAC))
     raw, token_id = f"sk_{secrets.token_hex(32)}", uuid7()
