@@ -62,9 +62,23 @@ DOORS: list[tuple[str, str, str]] = [
     ("PUT", r"/rpc/formations/[^/]+", "apps.formations.live.update_door"),
     ("GET", r"/rpc/formations/[^/]+/logs", "apps.formations.live.log_door"),
 ]
+# Served by both: a trigger is fired on the loop and read on a thread.
+SHARED_PATH = r"/v1/triggers/[^/]+"
 # The same for what follows a formation's address; each stands in `urls/muxi_formation.py`, too. On the
 # main port they serve keys of workspaces that are nobody's home.
-FORMATION_STREAMS: list[tuple[str, str, str]] = []
+FORMATION_STREAMS: list[tuple[str, str, str]] = [
+    ("POST", r"/v1/chat", "apps.conversations.api.muxi_formation_chat.chat_app"),
+    ("POST", r"/v1/audiochat", "apps.conversations.api.muxi_formation_chat.audio_chat_app"),
+    ("POST", SHARED_PATH, "apps.conversations.api.muxi_formation_chat.trigger_app"),
+    ("GET", r"/v1/events", "apps.conversations.api.muxi_formation_streams.user_events"),
+    ("GET", r"/v1/events/[^/]+", "apps.conversations.api.muxi_formation_streams.session_events"),
+    (
+        "GET",
+        r"/v1/events/[^/]+/[^/]+",
+        "apps.conversations.api.muxi_formation_streams.request_events",
+    ),
+    ("GET", r"/v1/logs", "apps.conversations.api.muxi_formation_streams.logs"),
+]
 HEALTH = {"/health": "polymux.health.asgi_health", "/livez": "polymux.health.asgi_health"}
 
 
@@ -122,11 +136,12 @@ class Router:
             return self._load(HEALTH[path])
         streams = self._inside if within else self._streams
         fits = [(verb, name) for verb, pattern, name in streams if pattern.fullmatch(path)]
+        ours = fits and not re.fullmatch(SHARED_PATH, path)
         for verb, name in fits:
             if verb == method:
                 return self._load(name)
         # A preflight is Django's: its CORS middleware answers for every path.
-        if fits and method != "OPTIONS":
+        if ours and method != "OPTIONS":
             return _wrong_method
         return self._bridge if within else self._door(path, method)
 

@@ -297,6 +297,7 @@ FORMATION_DEV_FOLDERS = env.words("POLYMUX_FORMATION_DEV_FOLDERS")
 SERVER_LOG_DAYS = env.number("POLYMUX_SERVER_LOG_DAYS", 30, low=1)
 
 # --- Models -------------------------------------------------------------------------------------
+AUDIO_MODEL = env.text("POLYMUX_AUDIO_MODEL")  # `openai/whisper-1`: speech to text
 DEFAULT_MODEL = env.text("POLYMUX_MODEL")  # `openai/gpt-4.1`, `ollama/llama3.2`, `local/smollm2`
 # Further OpenAI-compatible endpoints: `name=https://host/v1,…`; key in POLYMUX_<NAME>_API_KEY.
 MODEL_ENDPOINTS = env.words("POLYMUX_MODEL_ENDPOINTS")

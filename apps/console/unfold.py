@@ -59,6 +59,8 @@ NAVIGATION = [
             _item("Messages", "chat", "conversations_message"),
             _item("Steps", "footprint", "runs_step"),
             _item("Attachments", "attach_file", "conversations_attachment"),
+            _item("Requests", "move_to_inbox", "conversations_turnrequest"),
+            _item("Webhook deliveries", "webhook", "conversations_webhookdelivery"),
         ],
     },
     {

@@ -18,7 +18,14 @@ from apps.console import show
 from apps.console.filters import AgeFilter, RowFilter
 from apps.console.readonly import ReadOnlyAdmin, ReadOnlyInline
 from apps.console.reasons import actor_for, reason_action
-from apps.conversations.models import Attachment, Message, Session, SessionStatus
+from apps.conversations.models import (
+    Attachment,
+    Message,
+    Session,
+    SessionStatus,
+    TurnRequest,
+    WebhookDelivery,
+)
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
@@ -217,3 +224,58 @@ class AttachmentAdmin(ReadOnlyAdmin):
     search_fields = ("name",)
     id_search = ("pk", "session_id", "workspace_id")
     fields = ("name", "mime_type", "size", "session", "workspace", "user", "created_at", "id")
+
+
+@admin.register(TurnRequest)
+class TurnRequestAdmin(ReadOnlyAdmin):
+    """What end users' applications asked for; how it stands is told by the run."""
+
+    list_display = ("name", "end_user", "workspace", "session", "run", "created_at")
+    list_select_related = ("workspace", "session", "run")
+    list_filter = (("workspace", RowFilter), AgeFilter)
+    search_fields = ("name", "end_user")
+    id_search = ("pk", "run_id", "session_id", "workspace_id")
+    fields = (
+        "name",
+        "end_user",
+        "workspace",
+        "session",
+        "run",
+        "shown_webhook",
+        "created_at",
+        "id",
+    )
+    readonly_fields = ("shown_webhook",)
+
+    @display(description="Webhook")
+    def shown_webhook(self, row: TurnRequest) -> Any:
+        return show.json_block(row.webhook)
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "url", "status", "attempts", "answered", "workspace", "request")
+    list_select_related = ("workspace", "request")
+    list_filter = (("status", ChoicesRadioFilter), ("workspace", RowFilter), AgeFilter)
+    search_fields = ("url",)
+    id_search = ("pk", "request_id", "workspace_id")
+    fields = (
+        "url",
+        "status",
+        "attempts",
+        "most_attempts",
+        "answered",
+        "error",
+        "next_at",
+        "finished_at",
+        "request",
+        "workspace",
+        "shown_body",
+        "created_at",
+        "id",
+    )
+    readonly_fields = ("shown_body",)
+
+    @display(description="Body")
+    def shown_body(self, row: WebhookDelivery) -> Any:
+        return show.text_block(row.body)

@@ -69,7 +69,7 @@ def admit_completion(seen: Credentials, body: bytes) -> Admitted:
         place=place,
         body=body,
         goes_on=goes_on,
-        history=history_of(request, _stored(actor, place.session) if goes_on else ()),
+        history=history_of(request, stored_history(actor, place.session) if goes_on else ()),
         said=_said(request),
         parts=_image_parts(request),
         sampling=sampling_of(request),
@@ -79,7 +79,7 @@ def admit_completion(seen: Credentials, body: bytes) -> Admitted:
     return Admitted(turn, request, setup.label, limits)
 
 
-def _stored(actor: Actor, session: Session) -> list[ChatMessage]:
+def stored_history(actor: Actor, session: Session) -> list[ChatMessage]:
     """The transcript; what a waiting turn has said is in it as soon as this request interrupts it."""
     stored = stored_as_chat(recent_messages(session.workspace_id, session.pk))
     if session.status == SessionStatus.WAITING:

@@ -9,11 +9,13 @@ from django.utils import timezone
 
 from apps.approvals.models import ApprovalKind
 from apps.approvals.services import request
+from apps.conversations.asked import END_USER
 from apps.conversations.brought import Brought, WithoutCaller, brought_by
 from apps.conversations.events import MessagePosted, SessionChanged
 from apps.conversations.history import as_chat, system_message
 from apps.conversations.models import REPLACED, Message, MessageRole, Session, SessionStatus
 from apps.conversations.selectors import recent_messages
+from apps.conversations.services.webhooks import tell_webhook
 from apps.core.actor import Actor
 from apps.core.aio import db_call
 from apps.core.ids import uuid7
@@ -42,6 +44,7 @@ AGENT_KEY = "orchestrator"
 RESTING = (SessionStatus.WAITING, SessionStatus.PAUSED)
 _LOCK = "SELECT 1 FROM conversations_session WHERE workspace_id = %s AND id = %s FOR UPDATE"
 MOST_HISTORY = 400
+FOREIGN_TOOLS = ["*__*"]  # as the tools of MCP servers are called
 ANSWERED = frozenset({Ending.DONE, Ending.HANDED_OVER})
 STATES = dict.fromkeys(ANSWERED, "complete") | {Ending.CANCELLED: "interrupted"}
 BUDGET_WAIT = 1800.0  # seconds a spent session waits for somebody to allow more (contract §4.2)
@@ -87,14 +90,20 @@ class ChatRuns:
         models = await models_for(loaded.model, loaded.fallback, workspace_id=hold.workspace_id)
         agent, prefs = loaded.agent, loaded.preferences
         context = ToolContext(
-            actor, hold.run_id, hold.session_id, hold.agent_id, key="", token_id=hold.token_id
+            actor,
+            hold.run_id,
+            hold.session_id,
+            hold.agent_id,
+            key="",
+            token_id=hold.token_id,
+            end_user=run_input.get(END_USER, ""),
         )
         theirs = brought.client_tools() if brought else ()
         toolbox = await WorkspaceToolBox.open(
             context,
-            allowed_tools(agent, prefs),
+            allowed_tools(agent, prefs, end_user=END_USER in run_input),
             theirs,
-            leads=agent is None or agent.is_default,
+            leads=END_USER not in run_input and (agent is None or agent.is_default),
         )
         return Plan(
             actor=actor,
@@ -113,7 +122,9 @@ class ChatRuns:
         if outcome.ending is Ending.BUDGET:
             rest.waiting_for = _ask_for_more(actor, hold, outcome)
         waits = outcome.ending is Ending.WAITING or rest.waiting_for is not None
-        status = _settle_session(hold, outcome, waits=waits)
+        status, is_awaited = _settle_session(hold, outcome, waits=waits)
+        if is_awaited:
+            tell_webhook(actor, hold.run_id, outcome, asks=rest.waiting_for)
         if not waits:
             _keep_reply(rest, hold, outcome, status)
         if status:
@@ -145,7 +156,9 @@ def _load(hold: Hold, run_input: dict[str, Any], brought: Brought | None) -> Loa
     prefs = read_preferences(get_workspace(actor).settings)
     agent = _agent_of(actor, hold)
     history = _brought_history(hold, brought) if brought else _stored_history(hold, prefs)
-    context = prompt_context(actor, agent_id=agent.pk if agent else None)
+    context = prompt_context(
+        actor, agent_id=agent.pk if agent else None, end_user=run_input.get(END_USER, "")
+    )
     return Loaded(
         agent=agent,
         preferences=prefs,
@@ -187,11 +200,18 @@ def fallback_of(agent: Agent | None, prefs: Preferences) -> str:
     return (agent.fallback_model if agent else "") or prefs.fallback_model
 
 
-def allowed_tools(agent: Agent | None, prefs: Preferences) -> list[str] | None:
-    """Names with wildcards; None: all that is enabled; empty: none."""
+def allowed_tools(
+    agent: Agent | None, prefs: Preferences, *, end_user: bool = False
+) -> list[str] | None:
+    """Names with wildcards; None: all that is enabled; empty: none.
+
+    A turn of an `end_user` has what its agent names, else the tools of MCP servers: those of our own
+    read a workspace's files and facts, other end users' among them.
+    """
     if not prefs.tools_enabled:
         return []
-    return agent.tools if agent else None
+    named = agent.tools if agent else None
+    return FOREIGN_TOOLS if end_user and named is None else named
 
 
 def sampling_for(agent: Agent | None, asked: Sampling) -> Sampling:
@@ -267,17 +287,22 @@ _SETTLE = """UPDATE conversations_session AS s SET tokens_used = tokens_used + %
          AND source = 'openai' AND external_key = '' THEN 'completed' ELSE end_reason END,
        ended_at = CASE WHEN status NOT IN ('ended', 'paused') AND NOT %(waits)s
          AND source = 'openai' AND external_key = '' THEN now() ELSE ended_at END
- WHERE workspace_id = %(workspace)s AND id = %(session)s RETURNING status"""
+ WHERE workspace_id = %(workspace)s AND id = %(session)s
+RETURNING status, source = 'muxi' AND EXISTS (SELECT 1 FROM conversations_turnrequest t
+   WHERE t.workspace_id = s.workspace_id AND t.run_id = %(run)s AND t.webhook IS NOT NULL)"""
 
 
-def _settle_session(hold: Hold, outcome: Outcome, *, waits: bool) -> str:
-    """Idle, waiting, paused by a spent budget, or running on with the message that interrupted."""
+def _settle_session(hold: Hold, outcome: Outcome, *, waits: bool) -> tuple[str, bool]:
+    """Idle, waiting, paused by a spent budget, or running on with the message that interrupted.
+
+    And whether a webhook waits for this turn.
+    """
     used = 0 if waits else _used(outcome)  # the turn's end tells the whole of it
     rest = SessionStatus.PAUSED if outcome.ending is Ending.BUDGET else SessionStatus.WAITING
     values = {"used": used, "waits": waits, "rest": rest}
-    where = {"workspace": hold.workspace_id, "session": hold.session_id}
+    where = {"workspace": hold.workspace_id, "session": hold.session_id, "run": hold.run_id}
     rows = execute(_SETTLE, values | where)
-    return rows[0][0] if rows else ""
+    return rows[0] if rows else ("", False)
 
 
 def _used(outcome: Outcome) -> int:

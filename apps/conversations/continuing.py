@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from apps.conversations.errors import SessionEnded, SessionNotFound
-from apps.conversations.models import Session, SessionStatus
+from apps.conversations.models import MUXI, Session, SessionStatus
 from apps.conversations.selectors import find_by_external_key, get_session, newest_resting
 from apps.core.ids import base62, parse_session_ref, session_wire_id, uuid7
 
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from apps.conversations.completions import CompletionRequest
     from apps.conversations.targets import Setup
     from apps.core.actor import Actor
+    from apps.formations.models import Agent
 
 STATELESS = "openai"
 POLPO = "polpo"
-REOPENED = (STATELESS, POLPO)  # conversations that may be gone on with after their end
+REOPENED = (STATELESS, POLPO, MUXI)  # conversations that may be gone on with after their end
 POLPO_MODELS = frozenset({"", "polpo"})
 LONGEST_CHOICE = 60.0  # seconds; a request that died before its turn began
 STILL_WARM = timedelta(minutes=30)
@@ -75,15 +76,15 @@ def place_for(
         return Place(_named(actor, asked), False, bare=not asked.startswith("ses_") and bare)
     if request.chat_id:
         known = find_by_external_key(actor, STATELESS, request.chat_id)
-        made = known or opened(actor, setup, title=title, external_key=request.chat_id)
+        made = known or opened(actor, setup.agent, title=title, external_key=request.chat_id)
         return Place(made, known is None)
     if not bare:
-        session = opened(actor, setup, title=title)
+        session = opened(actor, setup.agent, title=title)
         session.external_key = str(session.pk) if asked else ""
         return Place(session, True)
     if not asked and (warm := _join(actor, setup)):
         return Place(warm, False, joined=True, bare=True)
-    return Place(opened(actor, setup, title=title, source=POLPO), True, bare=True)
+    return Place(opened(actor, setup.agent, title=title, source=POLPO), True, bare=True)
 
 
 # Chosen by a request of this process whose turn has not begun: two at once would meet in one, and the
@@ -128,11 +129,12 @@ def _named(actor: Actor, asked: str) -> Session:
 
 def opened(
     actor: Actor,
-    setup: Setup,
+    agent: Agent,
     *,
     title: str,
     source: str = STATELESS,
     external_key: str = "",
+    end_user: str = "",
 ) -> Session:
     """A conversation that has no row yet: it comes into being with its first turn."""
     now = timezone.now()
@@ -141,9 +143,10 @@ def opened(
         workspace_id=actor.workspace_id,
         user_id=actor.user_id,
         token_id=actor.token_id if source == POLPO else None,
-        agent_id=setup.agent.pk,
+        agent_id=agent.pk,
         source=source,
         external_key=external_key,
+        end_user=end_user,
         title=title,
         status=SessionStatus.RUNNING,
         position=now.timestamp(),

@@ -57,6 +57,37 @@ class ProjectNotFound(NotFound):
     message = "No such project."
 
 
+class RequestNotFound(NotFound):
+    code = "request_not_found"
+    message = "Request not found."
+
+
+class RequestIdTaken(Conflict):
+    """An end user's application chose the id of a request that it made before."""
+
+    code = "request_id_taken"
+    message = "This request_id was used before. Choose a new one."
+
+
+class RequestOver(InvalidInput):
+    code = "operation_failed"
+    message = "The request has ended already."
+
+
+class NotAudio(InvalidInput):
+    """`details`: field, invalid_content_type."""
+
+    code = "not_audio"
+    message = "An audio file is needed."
+
+
+class TriggerUnusable(InvalidInput):
+    """The trigger's template asks for what the request does not bring."""
+
+    code = "trigger_unusable"
+    message = "The trigger cannot be rendered with this data."
+
+
 class TurnInProgress(Conflict):
     code = "turn_in_progress"
     message = "A turn of this session is still in progress."

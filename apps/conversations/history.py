@@ -17,6 +17,8 @@ from apps.conversations.models import Attachment, Message, MessageRole
 from apps.engine.ports import ChatMessage, Image
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from apps.formations.models import Agent
     from apps.workspaces.preferences import Preferences
 
@@ -32,6 +34,14 @@ def system_message(agent: Agent | None, preferences: Preferences, context: str =
     """The workspace's instructions, the agent's own prompt, then what is remembered (`context`)."""
     prompt = agent.system_prompt if agent and agent.system_prompt else DEFAULT_PROMPT
     return ChatMessage("system", f"{preferences.instructions}\n\n{prompt}\n\n{context}".strip())
+
+
+def with_files(text: str, files: Sequence[Attachment]) -> ChatMessage:
+    """What a user says with these files, as the model reads it."""
+    images: list[Image] = []
+    for attachment in files:
+        text, images = _with_file(text, images, attachment)
+    return ChatMessage("user", text, tuple(images))
 
 
 def as_chat(rows: list[Message]) -> list[ChatMessage]:

@@ -8,7 +8,6 @@ Once it has waited for a human it is a turn like others: any worker goes on with
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,17 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from apps.conversations.asked import (
+    END_USER,
+    attached,
+    named_files,
+    names_request,
+    need_rest,
+    request_row,
+)
 from apps.conversations.brought import keep_request
 from apps.conversations.chat import (
     AGENT_KEY,
-    SessionListener,
     allowed_tools,
     fallback_of,
     limits_of,
@@ -28,15 +34,20 @@ from apps.conversations.chat import (
     sampling_for,
 )
 from apps.conversations.continuing import REOPENED, STATELESS, anew, let_go
-from apps.conversations.errors import SessionEnded, SessionPaused, TurnInProgress
+from apps.conversations.errors import (
+    RequestIdTaken,
+    SessionEnded,
+    SessionPaused,
+    TurnInProgress,
+)
 from apps.conversations.events import MessagePosted, SessionChanged, SessionCreated
 from apps.conversations.history import system_message
+from apps.conversations.listening import TokenListener
 from apps.conversations.models import Message, MessageRole, Session, SessionStatus
 from apps.conversations.services.sessions import lock_session
 from apps.conversations.services.turns import cancel_turns, lock_turns
 from apps.core.aio import db_call
 from apps.core.ids import uuid7
-from apps.core.redact import redacted
 from apps.core.rows import execute, insert
 from apps.core.tools import ToolContext
 from apps.engine.chosen import models_for
@@ -46,7 +57,7 @@ from apps.formations.toolbox import WorkspaceToolBox
 from apps.runs import budgets
 from apps.runs.events import RunStarted
 from apps.runs.holding import Hold, owner_name
-from apps.runs.journal import ASKING, RESULT_IN_EVENT, RunJournal
+from apps.runs.journal import ASKING, RunJournal
 from apps.runs.kinds import Plan
 from apps.runs.models import Run, RunKind, RunStatus
 from apps.runs.runner import LiveRun, drive
@@ -57,7 +68,9 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
 
+    from apps.conversations.asked import Asked
     from apps.conversations.continuing import Place
+    from apps.conversations.models import Attachment
     from apps.core.actor import Actor
     from apps.core.facts import Fact
     from apps.engine.ports import (
@@ -65,8 +78,6 @@ if TYPE_CHECKING:
         Outcome,
         Sampling,
         StepRecord,
-        ToolCall,
-        ToolResult,
         ToolSpec,
     )
     from apps.formations.models import Agent
@@ -81,15 +92,17 @@ _TAKE = """UPDATE conversations_session SET status = 'running', last_active_at =
 class InlineTurn:
     """One completion to be made. `session` has no row yet when `is_new`.
 
-    `history` is what the request (its `body`) brought, after what is stored if `goes_on`.
-    `context`: what is remembered, for the prompt.
+    `history` is what the request (its `body`) brought, after what is stored if `goes_on`. No body:
+    what it brought is stored whole, `files` (whose bytes are) among it. `context`: what is remembered,
+    for the prompt. `asked`: how an end user's application asks for this turn. `makes_room`: called in
+    the transaction in which the turn begins, to refuse it.
     """
 
     actor: Actor
     agent: Agent
     preferences: Preferences
     place: Place
-    body: bytes
+    body: bytes | None
     goes_on: bool
     history: Sequence[ChatMessage]
     said: str
@@ -97,6 +110,9 @@ class InlineTurn:
     sampling: Sampling
     client_tools: Sequence[ToolSpec]
     context: str = ""
+    files: Sequence[Attachment] = ()
+    asked: Asked | None = None
+    makes_room: Callable[[], None] | None = None
     run_id: UUID = field(default_factory=uuid7)
 
     @property
@@ -107,32 +123,10 @@ class InlineTurn:
     def is_new(self) -> bool:
         return self.place.is_new
 
-
-class TokenListener(SessionListener):
-    """Tells the request's own writer too: texts, and what becomes of tool calls (polpo.md §11)."""
-
-    def __init__(self, turn: InlineTurn, on_news: Callable[[str | dict[str, Any]], None]) -> None:
-        super().__init__(turn.session.pk, turn.run_id)
-        self._on_news = on_news
-
-    def delta(self, text: str) -> None:
-        self._on_news(text)
-        super().delta(text)
-
-    def call_started(self, call: ToolCall) -> None:
-        about = {"id": call.id, "name": call.name}
-        self._on_news(about | {"state": "preparing"})
-        self._on_news(about | {"state": "calling", "arguments": redacted(call.arguments)})
-
-    def call_ended(self, call: ToolCall, result: ToolResult, seconds: float) -> None:
-        state = "error" if result.is_error else "completed"
-        self._on_news({"id": call.id, "name": call.name, "state": state, "result": shown(result)})
-
-
-def shown(result: ToolResult) -> str:
-    """A result as the live stream tells it: text, without secrets, not too long."""
-    text = result.content if result.data is None else json.dumps(redacted(result.data))
-    return text if len(text) <= RESULT_IN_EVENT else text[:RESULT_IN_EVENT] + "…"
+    @property
+    def marks(self) -> dict[str, Any]:
+        """What the run keeps of it as long as it is open."""
+        return {END_USER: self.session.end_user} if self.session.end_user else {}
 
 
 class InlineJournal(RunJournal):
@@ -167,12 +161,14 @@ class InlineJournal(RunJournal):
     def _open(self, worst: Spend) -> Go:
         try:
             return self._open_rows(worst)
-        except IntegrityError:
-            raise TurnInProgress from None
+        except IntegrityError as error:
+            raise (RequestIdTaken if names_request(error) else TurnInProgress) from None
 
     @transaction.atomic
     def _open_rows(self, worst: Spend) -> Go:
         turn, session = self._turn, self._turn.session
+        if turn.makes_room:
+            turn.makes_room()
         resting: list[Run] = []
         if turn.place.joined:
             self._take(session)
@@ -197,13 +193,16 @@ class InlineJournal(RunJournal):
             )
         else:
             facts.append(self._reopened(session))
-        if turn.said or turn.parts:
-            rows.append(message := self._message())
-            facts.append(_posted(message))
+        if turn.said or turn.parts or turn.files:
+            rows += [message := self._message(), *turn.files]
+            facts += [_posted(message), *map(attached, turn.files)]
         facts.append(RunStarted(run_id=turn.run_id, session_id=session.pk, kind="chat", attempt=1))
         # Nobody has been told of this turn yet, and its end, which is told, waits for the disk. An
         # interruption is told now.
-        insert(*rows, self._run(), eventual=not resting)
+        rows.append(self._run())
+        if turn.asked:
+            rows.append(request_row(session, turn.run_id, turn.asked))
+        insert(*rows, eventual=not resting)
         publish(turn.actor, *facts)
         return Go.ON
 
@@ -224,12 +223,13 @@ class InlineJournal(RunJournal):
         if now.status == SessionStatus.ENDED and now.source not in REOPENED:
             raise SessionEnded
         turns = lock_turns(self._turn.actor, session.pk)
-        if any(run.status == RunStatus.RUNNING for run in turns):
-            raise TurnInProgress
+        need_rest(turns, accepted=self._turn.asked is not None)
         return turns
 
     def _reopened(self, session: Session) -> SessionChanged:
+        first = {} if session.agent_id else {"agent_id": self._turn.agent.pk}
         Session.objects.in_workspace(session.workspace_id).filter(pk=session.pk).update(
+            **first,
             status=SessionStatus.RUNNING,
             last_active_at=timezone.now(),
             end_reason="",
@@ -248,6 +248,8 @@ class InlineJournal(RunJournal):
             runs = Run.objects.in_workspace(self.hold.workspace_id).filter(pk=self.hold.run_id)
             runs.filter(status__in=[RunStatus.WAITING, RunStatus.QUEUED]).update(
                 input=keep_request(self._turn.body, before=before)
+                if self._turn.body
+                else self._turn.marks
             )
 
     def _message(self) -> Message:
@@ -260,6 +262,7 @@ class InlineJournal(RunJournal):
             role=MessageRole.USER,
             content=self._turn.said,
             parts=self._turn.parts,
+            metadata=named_files(self._turn.files),
             user_id=self.hold.user_id,
             created_at=self._asked_at,
         )
@@ -275,7 +278,7 @@ class InlineJournal(RunJournal):
             agent_id=self.hold.agent_id,
             user_id=self.hold.user_id,
             token_id=self.hold.token_id,
-            input={"inline": True},
+            input={"inline": True, **self._turn.marks},
             lease_owner=self.hold.owner,
             lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
             attempt=1,
@@ -352,13 +355,19 @@ async def _plan(turn: InlineTurn, on_news: Callable[[str | dict[str, Any]], None
     )
     actor = turn.actor
     context = ToolContext(
-        actor, turn.run_id, turn.session.pk, agent.pk, key="", token_id=actor.token_id
+        actor,
+        turn.run_id,
+        turn.session.pk,
+        agent.pk,
+        key="",
+        token_id=actor.token_id,
+        end_user=turn.session.end_user,
     )
     toolbox = await WorkspaceToolBox.open(
         context,
-        allowed_tools(agent, prefs),
+        allowed_tools(agent, prefs, end_user=bool(turn.marks)),
         turn.client_tools,
-        leads=agent.is_default,
+        leads=agent.is_default and not turn.marks,
         hands_over=True,
     )
     return Plan(
@@ -367,7 +376,7 @@ async def _plan(turn: InlineTurn, on_news: Callable[[str | dict[str, Any]], None
         models=models,
         toolbox=toolbox,
         gate=toolbox.gate(),
-        listener=TokenListener(turn, on_news),
+        listener=TokenListener(turn.session.pk, turn.run_id, on_news),
         sampling=sampling_for(agent, turn.sampling),
         limits=limits_of(agent, prefs),
         client_tools=turn.client_tools,

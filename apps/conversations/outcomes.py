@@ -16,10 +16,11 @@ from apps.core.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
+from apps.engine.loop import CODES
 from apps.engine.ports import Ending
 
 if TYPE_CHECKING:
-    from apps.engine.ports import Outcome
+    from apps.engine.ports import Outcome, ProviderFailed
 
 # The engine's failure code -> the error of the surface. A provider's refusal of our own credential
 # or model name is a fault of this installation, not of the caller.
@@ -36,6 +37,11 @@ FAILURES: dict[str, type[DomainError]] = {
 }
 ANSWERS = frozenset({Ending.DONE, Ending.CLIENT_TOOLS, Ending.WAITING, Ending.HANDED_OVER})
 WAITING_NOTE = "[Waiting for a human's decision: approval {approval_id}.]"
+
+
+def failure_of_provider(error: ProviderFailed) -> DomainError:
+    """A provider's failure outside a turn."""
+    return FAILURES[CODES[error.fault]](error.message)
 
 
 def failure_of(outcome: Outcome) -> DomainError | None:

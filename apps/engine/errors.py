@@ -19,3 +19,14 @@ class ProviderNotConfigured(DomainError):
     kind = Kind.UNAVAILABLE
     code = "provider_not_configured"
     message = "No model provider is set up."
+
+
+class NoTranscription(DomainError):
+    """No model that turns speech into text is set up, or its provider has no audio endpoint."""
+
+    kind = Kind.UNPROCESSABLE
+    code = "audio_unavailable"
+    message = (
+        "No transcription model is set up. Name one as `audio` in the formation's llm.models, or in "
+        "POLYMUX_AUDIO_MODEL."
+    )

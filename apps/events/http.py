@@ -94,6 +94,10 @@ class Exchange:
         self._send = send
         self._callbacks: list[Callable[[], object]] = []
 
+    def allow(self, cap: int) -> None:
+        """Take a body of up to `cap` bytes."""
+        self._cap = cap
+
     async def body(self) -> bytes:
         """The whole body, counted while it is read: `TooLarge` beyond the cap, `ClientGone`."""
         if (declared_length(self.scope) or 0) > self._cap:
@@ -165,10 +169,14 @@ class StreamingApp:
     def body_cap(self) -> int:
         return settings.MAX_BODY_BYTES
 
+    async def before_body(self, exchange: Exchange) -> None:
+        """Asked before the body is read: may `exchange.allow` a larger one, or refuse."""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, cap=self.body_cap())
         watcher: asyncio.Task[None] | None = None
         try:
+            await self.before_body(exchange)
             body = await exchange.body() if self.reads_body else b""
             responder = asyncio.current_task()
             assert responder is not None

@@ -88,6 +88,12 @@ def claim(credential: str, key: str, mark: str) -> Claim | IdempotentReply:
     return kept
 
 
+def is_in_progress(credential: str, key: str) -> bool:
+    """Whether the first request with this key is still being carried out."""
+    rows = IdempotentReply.objects.filter(credential=credential, key=key, status=IN_PROGRESS)
+    return rows.exists()
+
+
 def _context(row: int) -> str:
     return context_of("", "surfaces_idempotentreply", row, "body")
 

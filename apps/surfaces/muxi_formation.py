@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.core.errors import Kind, Unauthenticated
-from apps.surfaces import doors
+from apps.surfaces import doors, idempotency
 from apps.surfaces.kit import STATUSES, Credentials, Surface
 
 if TYPE_CHECKING:
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
     from apps.core.actor import Actor, Caller
     from apps.core.errors import DomainError
+    from apps.surfaces.models import IdempotentReply
     from apps.workspaces.selectors import Place
 
 ADMIN, CLIENT, EITHER = "admin", "client", "either"
+SAME = "-"  # the mark of every request of a key: the key alone says that it is the same one
 
 # kind -> (code, type) (contract §5.2-5.3)
 CODES: Mapping[Kind, tuple[str, str]] = {
@@ -46,12 +49,23 @@ NAMES: Mapping[str, str] = {
     "secret_exists": "SECRET_EXISTS",
     "request_not_found": "REQUEST_NOT_FOUND",
     "trigger_not_found": "TRIGGER_NOT_FOUND",
+    "operation_failed": "OPERATION_FAILED",
+    "turn_cancelled": "CANCELLED",
+    "turn_in_progress": "OPERATION_FAILED",
+    "not_audio": "VALIDATION_ERROR",
+    "audio_unavailable": "UNPROCESSABLE_ENTITY",
     "mcp_server_not_found": "MCP_SERVER_NOT_FOUND",
     "sop_not_found": "SOP_NOT_FOUND",
     "memory_off": "SERVICE_UNAVAILABLE",
+    "schedule_refused": "VALIDATION_ERROR",
     "too_many": "OPERATION_FAILED",
+    "too_many_jobs": "OPERATION_FAILED",
     "too_many_memories": "OPERATION_FAILED",
 }
+
+
+STATUS_OF_CODE = {"turn_cancelled": 499}
+UNTOLD = frozenset({"fields", "retry_after"})  # of an error's details: told in other places
 
 
 class MuxiFormation(Surface):
@@ -86,17 +100,23 @@ class MuxiFormation(Surface):
         return doors.first_workspace(caller)
 
     def status_of(self, error: DomainError) -> int:
-        return 422 if validation_errors(error) else super().status_of(error)
+        if validation_errors(error):
+            return 422
+        return STATUS_OF_CODE.get(error.code) or super().status_of(error)
 
     def error_body(self, error: DomainError, status: int, seen: Credentials) -> Any:
-        code, family = CODES[error.kind]
-        code = NAMES.get(error.code, code)
-        data: dict[str, Any] = {}
+        code, family = code_of(error), CODES[error.kind][1]
+        data = {name: value for name, value in error.details.items() if name not in UNTOLD}
         if problems := validation_errors(error):
             code, data = "VALIDATION_ERROR", {"validation_errors": problems}
         return envelope(
             "error", family, seen, error={"code": code, "message": error.message, "data": data}
         )
+
+
+def code_of(error: DomainError) -> str:
+    """What this surface calls `error`."""
+    return NAMES.get(error.code, CODES[error.kind][0])
 
 
 def envelope(
@@ -118,11 +138,31 @@ def idempotency_key(seen: Credentials) -> str | None:
     return seen.headers.get("x-muxi-idempotency-key", "")[:255] or None
 
 
+def claim_once(
+    seen: Credentials, workspace_id: UUID, end_user: str
+) -> idempotency.Claim | IdempotentReply | None:
+    """The claim of this request's idempotency key, or what was answered to it; None without a key.
+
+    Of one route and user; bodies are not compared (contract §5.4). Raises IdempotencyConflict while the
+    first one is in progress.
+    """
+    key = idempotency_key(seen)
+    if key is None:
+        return None
+    return idempotency.claim(claimant(seen, workspace_id, end_user), key, SAME)
+
+
+def claimant(seen: Credentials, workspace_id: UUID, end_user: str) -> str:
+    """Whose keys do not meet: those of one user on one route."""
+    place = f"{workspace_id}\n{seen.method} {seen.path}\n{end_user}"
+    return f"muxi:{hashlib.sha256(place.encode()).hexdigest()}"
+
+
 def validation_errors(error: DomainError) -> list[dict[str, str]]:
     """The items of `error.data.validation_errors` (contract §5.3), from an `InvalidInput`'s fields."""
-    problems = getattr(error, "problems", None)
-    if problems:
-        return [dict(problem) for problem in problems]
+    problems = getattr(error, "problems", ())
+    if told := [dict(problem) for problem in problems if isinstance(problem, dict)]:
+        return told
     fields = error.details.get("fields") if error.kind is Kind.INVALID else None
     if not isinstance(fields, dict):
         return []

@@ -86,8 +86,8 @@ class TokenKind(models.TextChoices):
 class ApiToken(models.Model):
     """A credential. `workspace` null means `*`: every workspace its user belongs to.
 
-    The token itself is shown once and kept as SHA-256. Only `hmac` keys keep `sealed_secret`
-    (AES-256-GCM): their signatures cannot be checked against a digest.
+    The token itself is shown once and kept as SHA-256. `hmac` keys, and admin keys of
+    formations, keep `sealed_secret` (AES-256-GCM), too: nothing is signed or checked with a digest.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -32,6 +32,8 @@ PERIODIC = [
     Periodic("Carry missions on", "missions.wake_due", 2),
     Periodic("Mend tasks, watch their deadlines", "tasks.mend", 30),
     Periodic("End idle sessions", "conversations.end_idle_sessions", 60),
+    Periodic("Send webhooks that are due", "conversations.deliver_due", 5),
+    Periodic("Forget old requests of end users", "conversations.forget_requests", 600),
     Periodic("Expire overdue approvals", "approvals.expire_overdue", 10),
     Periodic("Forget spent limits and replies", "surfaces.forget_expired", 600),
     Periodic("Forget old management calls", "formations.forget_calls", 3600),

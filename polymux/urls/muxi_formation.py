@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from django.urls import re_path
 
+from apps.conversations.api import muxi_buffers as buffers
+from apps.conversations.api import muxi_formation as conversations
 from apps.formations.api import muxi_documents as documents
 from apps.formations.api import muxi_people as people
 from apps.knowledge.api import muxi_formation as memories
 from apps.surfaces import muxi_formation
 from apps.surfaces.fallback import ending, unknown_route
+from apps.tasks.api import muxi_formation as jobs
 
 if TYPE_CHECKING:
     from django.urls import URLPattern, URLResolver
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 keyed: list[URLPattern | URLResolver] = [
     *documents.urlpatterns,
     *people.urlpatterns,
+    *buffers.urlpatterns,
     *memories.urlpatterns,
+    *jobs.urlpatterns,
+    *conversations.urlpatterns,
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -20,14 +20,20 @@ from django_celery_beat.models import (
 from apps.accounts.models import AuditEntry, User
 from apps.approvals.models import Approval
 from apps.console import dashboard
-from apps.conversations.models import Attachment, Message, Session
+from apps.conversations.models import (
+    Attachment,
+    Message,
+    Session,
+    TurnRequest,
+    WebhookDelivery,
+)
 from apps.core.ids import uuid7
 from apps.events.models import Event
 from apps.formations.models import Agent, McpServer, Team, ToolSetting
 from apps.knowledge.models import Memory, UserMemory
 from apps.missions.models import Barrier, Mission
 from apps.runs.models import Budget, Run, Step
-from apps.tasks.models import Assessment, Schedule, Task
+from apps.tasks.models import Assessment, Schedule, ScheduledPrompt, Task
 from apps.workspaces.models import ApiToken, Secret, Workspace
 
 # Whitenoise warns of a folder that only `collectstatic` makes.
@@ -176,11 +182,18 @@ class World:
         Attachment.unscoped.create(
             **here, session=session, name="a.txt", mime_type="text/plain", size=3, storage_key="k"
         )
+        asked = TurnRequest.unscoped.create(
+            **here, name="r", end_user="kim", session=session, run=run, created_at=timezone.now()
+        )
+        WebhookDelivery.unscoped.create(
+            **here, request=asked, url="https://app.example/hook", body="{}", next_at=timezone.now()
+        )
         Secret.unscoped.create(
             **here, name="STRIPE_KEY", sealed=b"sealed-bytes", created_by=self.user
         )
         Memory.unscoped.create(**here, key="notes", content="remember")
         UserMemory.unscoped.create(**here, end_user="kim", scope_id="kim", detail="likes tea")
+        ScheduledPrompt.unscoped.create(**here, end_user="kim", title="Weekly", prompt="Report")
         McpServer.unscoped.create(
             **here, name="files", transport="stdio", command=["npx", "--key", "hunter2"]
         )

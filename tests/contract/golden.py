@@ -33,7 +33,7 @@ KINDS = {
 }
 PREFIXED = {
     *("ws", "usr", "tok", "run", "file", "req", "agt", "step", "msg"),
-    *("mem", "cred", "job"),
+    *("sess", "mem", "cred", "job"),
 }
 PLACEHOLDER = re.compile(r"<(\w+)(?::(\w+))?>")
 

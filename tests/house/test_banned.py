@@ -15,6 +15,7 @@ UNSCOPED_APPS = {"core", "events", "console"}
 UNSCOPED_SWEEPERS = {
     "apps.approvals.sweeper.expire_overdue": "asks all workspaces for overdue requests, acts in each",
     "apps.conversations.selectors.active_sessions": "a credential's sessions, in whatever workspace",
+    "apps.conversations.services.requests.forget_requests": "old requests, in whatever workspace",
     "apps.conversations.services.sessions.end_idle_sessions": "looks for idle sessions everywhere",
     "apps.conversations.services.sessions._end_if_idle": "locks one that the sweep has found",
     "apps.formations.services.deploying.check_new": "ids are taken once on an installation",

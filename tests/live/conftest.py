@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from apps.conversations.overlord import forget_crews
 from apps.conversations.targets import forget_setups
 from apps.runs import runner
 from tests.support.stack import Stack, wait_until
@@ -37,6 +38,7 @@ def stack(_stack: Stack, transactional_db: None, settings: Any) -> Iterator[Stac
     settings.DEFAULT_MODEL = "stub/default"
     settings.RATE_READ_PER_MIN = settings.RATE_WRITE_PER_MIN = 100_000
     forget_setups()
+    forget_crews()
     _stack.stub.reset()
     yield _stack
     wait_until(lambda: not runner.live_count())  # a turn must not outlive its test's rows
@@ -55,6 +57,18 @@ def session(client: httpx.Client) -> dict[str, Any]:
     answer = client.post("/sessions", json={"title": "A talk"})
     assert answer.status_code == 201, answer.text
     return answer.json()
+
+
+@pytest.fixture
+def kim(stack: Stack, team: Any) -> Iterator[httpx.Client]:
+    """An end user of the formation `team`, through the proxy: paths are relative to its `/v1`."""
+    with as_user(stack, team, "kim") as http:
+        yield http
+
+
+def as_user(stack: Stack, team: Any, user: str, key: str = "client") -> httpx.Client:
+    headers = team.headers(key, user)
+    return httpx.Client(base_url=f"{stack.url}/api/{team.slug}/v1", headers=headers, timeout=20)
 
 
 class Attached:

@@ -8,6 +8,8 @@ import pytest
 from muxi import AsyncFormationClient, FormationClient
 from muxi.errors import ConflictError, NotFoundError, ValidationError
 
+from apps.tasks.models import Schedule
+from tests.contract.test_muxi_jobs import talk
 from tests.contract.test_muxi_people import DOCUMENT, GITHUB
 from tests.support.formations import make_formation
 
@@ -60,6 +62,38 @@ def test_the_package_remembers_and_forgets(sdk):
     with pytest.raises(ValidationError):
         sdk.add_memory(KIM, "preference", "")
     assert sdk.get_memory_config()["buffer"] == {"size": 20, "multiplier": 2}
+
+
+def test_the_package_clears_what_turns_read(sdk, team):
+    for user, key in ((KIM, "a"), (KIM, "b"), (LEE, "a")):
+        talk(team, user, key, "Hello", "Hi.")
+    assert sdk.get_user_buffer(KIM)["total_messages"] == 4
+    assert sdk.get_buffer_stats()["total_entries"] == 6
+    assert sdk.clear_session_buffer(KIM, "a")["messages_cleared"] == 2
+    assert sdk.clear_user_buffer(KIM)["messages_cleared"] == 2
+    assert sdk.get_user_buffer(LEE)["total_messages"] == 2
+    assert sdk.clear_all_buffers()["sessions_cleared"] == 1
+    assert sdk.get_buffer_stats()["total_entries"] == 0
+    with pytest.raises(NotFoundError):
+        sdk.clear_session_buffer(LEE, "b")
+
+
+def test_the_package_schedules_jobs(sdk):
+    made = sdk.create_scheduler_job("recurring", "0 9 * * 1", "Report the week", KIM)
+    assert (made["user_id"], made["cron_expression"]) == (KIM, "0 9 * * 1")
+    assert [job["id"] for job in sdk.get_scheduler_jobs(KIM)["jobs"]] == [made["id"]]
+    assert sdk.get_scheduler_jobs(LEE)["jobs"] == []
+    assert sdk.get_scheduler_job(made["id"])["status"] == "ACTIVE"
+    changed = sdk.update_scheduler_job(made["id"], title="Mondays", schedule="0 8 * * 1", x=1)
+    assert (changed["id"], changed["title"]) == (made["id"], "Mondays")
+    assert Schedule.unscoped.get().expression == "0 8 * * 1"
+    assert sdk.pause_scheduler_job(made["id"])["status"] == "PAUSED"
+    assert sdk.resume_scheduler_job(made["id"])["status"] == "ACTIVE"
+    sdk.delete_scheduler_job(made["id"])
+    with pytest.raises(NotFoundError):
+        sdk.get_scheduler_job(made["id"])
+    with pytest.raises(ValidationError):
+        sdk.create_scheduler_job("one_time", "yesterday", "Report", KIM)
 
 
 def test_the_package_keeps_credentials(sdk):

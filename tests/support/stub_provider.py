@@ -112,7 +112,9 @@ class _Connection(asyncio.Protocol):
             return
         raw = bytes(self.buffer[end + 4 : end + 4 + length])
         del self.buffer[: end + 4 + length]
-        self._answer(lines[0].split(" ")[1], headers, json.loads(raw) if raw else {})
+        is_json = "json" in headers.get("content-type", "json")
+        body = (json.loads(raw) if raw else {}) if is_json else raw
+        self._answer(lines[0].split(" ")[1], headers, body)
 
     def _answer(self, path: str, headers: dict[str, str], body: Any) -> None:
         self.current = Recorded(path, headers, body)
@@ -127,6 +129,8 @@ class _Connection(asyncio.Protocol):
             return self._json(200, {"models": [{"name": name} for name in self.stub.models]})
         if path.endswith("/embeddings"):
             return self._json(200, replies.embeddings(body))
+        if path.endswith("/audio/transcriptions"):
+            return self._json(200, {"text": self.stub.transcript})
         if not path.endswith("/chat/completions"):
             return self._json(404, {"error": {"message": "no such path"}})
         reply = self.stub.next_reply(body)
@@ -248,6 +252,7 @@ class StubProvider:
 
     def __init__(self, *, api_key: str = "", models: tuple[str, ...] = ("stub",)) -> None:
         self.api_key, self.models = api_key, models
+        self.transcript = "Hello by voice."
         self.requests: deque[Recorded] = deque(maxlen=10_000)
         self.connections: set[_Connection] = set()
         self.base_url = ""

@@ -159,6 +159,7 @@ NOT_AN_ID = {
     "rest": "x",
     "log_id": "2026-05-21",
     # Of a formation's users: tests/walls/formation_treasure.py.
+    "request_id": "req_1",
     "memory_id": "mem_1",
     "credential_id": "cred_1",
     "job_id": "job_1",

@@ -1,8 +1,7 @@
 """The openai surface (contract/polyant.md B22, contract/polpo.md §11).
 
 `GET /v1/models` is an ordinary view. `POST /v1/chat/completions` streams: it is an ASGI application on
-the loop, and the turn is carried by this process, in a task of its own, so that a client that goes away
-cancels the model's work but not its bookkeeping.
+the loop, and the turn is carried by this process (`carried.py`).
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from rest_framework.response import Response
 
 from apps.conversations.admission import Admitted, admit_completion
 from apps.conversations.api.shapes import ModelList
+from apps.conversations.carried import CarriedTurn
 from apps.conversations.completions import ChunkWriter, completion_json
-from apps.conversations.inline import carry_out, live_run
 from apps.conversations.outcomes import answered, failure_of
 from apps.conversations.targets import list_targets
 from apps.core.aio import db_call
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
     from apps.core.actor import Caller
-    from apps.engine.ports import Outcome
     from apps.surfaces.kit import Where
 
 STREAM_HEADERS = {
@@ -53,33 +51,6 @@ class ModelsView(OpenAIView):
         return Response({"object": "list", "data": list_targets(self.caller)})
 
 
-class Turn:
-    """One completion under way: its task, and the tokens and notices its writer has not sent yet."""
-
-    def __init__(self, admitted: Admitted) -> None:
-        self.live = live_run(admitted.turn)
-        self.untold: list[str | dict[str, Any]] = []
-        self.news = asyncio.Event()
-        self.task = asyncio.create_task(carry_out(admitted.turn, self.live, self._hear))
-        self.task.add_done_callback(self._ended)
-        _under_way.add(self.task)
-
-    def _hear(self, news: str | dict[str, Any]) -> None:
-        self.untold.append(news)
-        self.news.set()
-
-    def _ended(self, task: asyncio.Task[Outcome]) -> None:
-        _under_way.discard(task)
-        self.news.set()
-
-    def take(self) -> list[str | dict[str, Any]]:
-        taken, self.untold = self.untold, []
-        return taken
-
-
-_under_way: set[asyncio.Task[Outcome]] = set()  # the loop itself keeps tasks only weakly
-
-
 class CompletionsApp(StreamingApp):
     """`POST /v1/chat/completions`."""
 
@@ -87,7 +58,7 @@ class CompletionsApp(StreamingApp):
 
     async def respond(self, exchange: Exchange, body: bytes) -> None:
         admitted = await db_call(admit_completion, exchange.seen, body)
-        turn = Turn(admitted)
+        turn = CarriedTurn(admitted.turn)
         exchange.on_disconnect(turn.live.cancel.set)
         completion_id = f"chatcmpl-{base62(admitted.turn.run_id)}"
         if admitted.request.stream:
@@ -95,13 +66,17 @@ class CompletionsApp(StreamingApp):
         else:
             await self._whole(exchange, turn, admitted, completion_id)
 
-    async def _whole(self, exchange: Exchange, turn: Turn, admitted: Admitted, name: str) -> None:
+    async def _whole(
+        self, exchange: Exchange, turn: CarriedTurn, admitted: Admitted, name: str
+    ) -> None:
         outcome = answered(await asyncio.shield(turn.task))
         body = json.dumps(completion_json(name, admitted.label, outcome)).encode()
         headers = openai.SURFACE.plain_headers(exchange.seen) | admitted.headers
         await exchange.reply(Reply(200, headers | {"Content-Type": "application/json"}, body))
 
-    async def _stream(self, exchange: Exchange, turn: Turn, admitted: Admitted, name: str) -> None:
+    async def _stream(
+        self, exchange: Exchange, turn: CarriedTurn, admitted: Admitted, name: str
+    ) -> None:
         """Nothing is sent before the first token, so that an early failure has its own status."""
         options = admitted.request.stream_options
         writer = ChunkWriter(
@@ -122,7 +97,7 @@ class CompletionsApp(StreamingApp):
                 await turn.news.wait()
         await exchange.finish(prefix + self._closing(exchange, turn, writer))
 
-    def _closing(self, exchange: Exchange, turn: Turn, writer: ChunkWriter) -> bytes:
+    def _closing(self, exchange: Exchange, turn: CarriedTurn, writer: ChunkWriter) -> bytes:
         outcome = turn.task.result()
         if (error := failure_of(outcome)) is None or (outcome.text and outcome.calls):
             return writer.closing(outcome)

@@ -21,6 +21,7 @@ from apps.core.ids import uuid7
 from apps.events.services import publish
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from uuid import UUID
 
     from django.core.files.base import File
@@ -37,26 +38,41 @@ def attach_file(actor: Actor, session_id: UUID, upload: File[bytes]) -> Attachme
     session = get_session(actor, session_id)
     if session.status == SessionStatus.ENDED:
         raise SessionEnded
-    name = _clean_name(upload.name or "")
     if (upload.size or 0) > settings.MAX_UPLOAD_BYTES:
         raise TooLarge(max_upload_size=settings.MAX_UPLOAD_BYTES)
-    row = Attachment(
-        id=uuid7(),
-        workspace_id=actor.workspace_id,
-        session_id=session_id,
-        name=name,
-        mime_type=mimetypes.guess_type(name)[0] or "application/octet-stream",
-        size=upload.size or 0,
-        user_id=actor.user_id,
-    )
-    place = f"sessions/{actor.workspace_id}/{session_id}/{row.pk}"
-    row.storage_key = default_storage.save(place, upload)
+    row = store_file(actor, session_id, upload)
     try:
         _add_row(actor, row)
     except BaseException:
         default_storage.delete(row.storage_key)
         raise
     return row
+
+
+def store_file(
+    actor: Actor, session_id: UUID, upload: File[bytes], *, mime_type: str = ""
+) -> Attachment:
+    """The bytes, kept, and the row that is to name them. `mime_type`: else what the name says."""
+    name = _clean_name(upload.name or "")
+    row = Attachment(
+        id=uuid7(),
+        workspace_id=actor.workspace_id,
+        session_id=session_id,
+        name=name,
+        mime_type=mime_type or mimetypes.guess_type(name)[0] or "application/octet-stream",
+        size=upload.size or 0,
+        user_id=actor.user_id,
+    )
+    place = f"sessions/{actor.workspace_id}/{session_id}/{row.pk}"
+    row.storage_key = default_storage.save(place, upload)
+    return row
+
+
+def discard_files(actor: Actor, files: Iterable[Attachment]) -> None:
+    """The bytes of rows that never came to be."""
+    for row in files:
+        if row.workspace_id == actor.workspace_id:
+            default_storage.delete(row.storage_key)
 
 
 @transaction.atomic

@@ -10,8 +10,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.accounts.services import record_change
-from apps.conversations.events import SessionCreated
-from apps.conversations.models import Message, Session
+from apps.conversations.errors import TurnInProgress
+from apps.conversations.events import MessagesReplaced, SessionCreated
+from apps.conversations.models import MUXI, Message, Session
+from apps.conversations.selectors import find_by_external_key
+from apps.conversations.services.sessions import lock_session
+from apps.conversations.services.turns import lock_turns
 from apps.core.actor import Scope
 from apps.core.ids import uuid7
 from apps.core.rows import insert
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from apps.core.actor import Actor
+    from apps.core.facts import Fact
 
 TITLE_LENGTH = 60
 SOURCE = "polpo"
@@ -55,6 +60,68 @@ def import_session(
     return session
 
 
+@transaction.atomic
+def restore_session(
+    actor: Actor,
+    *,
+    end_user: str,
+    key: str,
+    messages: Sequence[dict[str, Any]],
+) -> Session:
+    """An end user's conversation as its application remembers it: `messages` replace what was said.
+
+    Each with `role`, `content`, `ts` and `metadata` where there is some. It comes into being where
+    there is none of that name. Raises TurnInProgress.
+    """
+    actor.need(Scope.WRITE)
+    known = find_by_external_key(actor, MUXI, key, end_user=end_user)
+    facts: list[Fact] = []
+    if known is None:
+        session = _conversation(actor, end_user, key, messages)
+        insert(session)
+        facts.append(
+            SessionCreated(session_id=session.pk, title=session.title, source=session.source)
+        )
+    else:
+        session = lock_session(actor, known.pk)
+        facts += _emptied(actor, session)
+    if messages:
+        insert(*_rows(session, messages))
+    record_change(
+        actor, "session.restored", "session", session.pk, after={"messages": len(messages)}
+    )
+    if facts:
+        publish(actor, *facts)
+    return session
+
+
+def _conversation(
+    actor: Actor, end_user: str, key: str, messages: Sequence[dict[str, Any]]
+) -> Session:
+    said = next((m["content"].strip() for m in messages if m["role"] == "user"), "")
+    return Session(
+        workspace_id=actor.workspace_id,
+        source=MUXI,
+        external_key=key,
+        end_user=end_user,
+        title=said[:TITLE_LENGTH] or "Restored",
+        position=time.time(),
+    )
+
+
+def _emptied(actor: Actor, session: Session) -> list[Fact]:
+    """Nothing was said in the locked session; refused while something is being said."""
+    if lock_turns(actor, session.pk):
+        raise TurnInProgress
+    rows = Message.objects.in_workspace(actor.workspace_id).filter(session_id=session.pk)
+    first = rows.order_by("created_at", "id").values_list("wire_id", flat=True).first()
+    removed, _ = rows.delete()
+    session.save(update_fields=["updated_at"])
+    if first is None:
+        return []
+    return [MessagesReplaced(session_id=session.pk, from_message_id=first, removed=removed)]
+
+
 def _rows(session: Session, messages: Sequence[dict[str, Any]]) -> list[Message]:
     """Their order is the one they were given in: where the times say otherwise, the times give way."""
     rows, last = [], None
@@ -71,6 +138,7 @@ def _rows(session: Session, messages: Sequence[dict[str, Any]]) -> list[Message]
                 wire_id=row_id,
                 role=message["role"],
                 content=message["content"],
+                metadata=message.get("metadata") or {},
                 user_id=session.user_id if message["role"] == "user" else None,
                 created_at=last,
             )

@@ -26,13 +26,23 @@ if TYPE_CHECKING:
     from apps.core.actor import Actor
 
 
-def start_turn(actor: Actor, session: Session, *, run_input: dict[str, Any] | None = None) -> Run:
-    """Queue a turn on a locked session and mark it running."""
+def start_turn(
+    actor: Actor,
+    session: Session,
+    *,
+    agent_id: UUID | None = None,
+    run_input: dict[str, Any] | None = None,
+) -> Run:
+    """Queue a turn on a locked session and mark it running. `agent_id`: not the session's own."""
     from apps.conversations.services.sessions import set_status
 
     set_status(actor, session, SessionStatus.RUNNING)
     return open_run(
-        actor, kind="chat", session_id=session.pk, agent_id=session.agent_id, run_input=run_input
+        actor,
+        kind="chat",
+        session_id=session.pk,
+        agent_id=agent_id or session.agent_id,
+        run_input=run_input,
     )
 
 

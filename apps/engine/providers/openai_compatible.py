@@ -118,7 +118,7 @@ class OpenAICompatible:
         response = await transport().handle_async_request(message)
         if response.status_code != 200:
             try:
-                raise await self._refusal(response)
+                raise await self.refusal(response)
             finally:
                 await response.aclose()
         if "text/event-stream" not in response.headers.get("content-type", ""):
@@ -149,7 +149,8 @@ class OpenAICompatible:
         except httpx.HTTPError:
             raise ProviderFailed(Fault.BROKEN, f"{self.name} broke off its reply") from None
 
-    async def _refusal(self, response: httpx.Response) -> ProviderFailed:
+    async def refusal(self, response: httpx.Response) -> ProviderFailed:
+        """What an answer that is not 200 means."""
         status = response.status_code
         fault = fault_of(status)
         if fault is Fault.AUTH:

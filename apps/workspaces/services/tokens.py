@@ -326,6 +326,13 @@ def _issue(
     return token, raw
 
 
+def _sealed_copy(kind: TokenKind, raw: str, workspace_id: UUID, token_id: UUID) -> bytes | None:
+    """An admin key signs its formation's webhooks (contract/muxi.md §5.5): a digest cannot."""
+    if kind != TokenKind.ADMIN_KEY:
+        return None
+    return seal(raw.encode(), context=sealing_context(workspace_id, token_id))
+
+
 def _is_home(workspace_id: UUID) -> bool:
     """True for the workspace of a formation or of its draft."""
     mine = Workspace.objects.filter(pk=workspace_id)
@@ -333,13 +340,16 @@ def _is_home(workspace_id: UUID) -> bool:
 
 
 def _keep_home_key(actor: Actor, kind: TokenKind, name: str, raw: str) -> ApiToken:
+    token_id = uuid7()
     token = ApiToken(
+        id=token_id,
         kind=kind.value,
         workspace_id=actor.workspace_id,
         name=name,
         scope=_KEY_SCOPES[kind].word,
         prefix=raw[: min(_SHOWN, len(raw) // 4)],
         digest=home_digest(actor.workspace_id, raw),
+        sealed_secret=_sealed_copy(kind, raw, actor.workspace_id, token_id),
     )
     token.save(force_insert=True)
     _tell(actor, token)
