@@ -7,6 +7,7 @@ from django.apps import AppConfig
 if TYPE_CHECKING:
     from apps.approvals.events import ApprovalDecided, ApprovalExpired
     from apps.core.actor import Actor
+    from apps.formations.events import IdentifierLinked
 
 
 class ConversationsConfig(AppConfig):
@@ -23,6 +24,7 @@ class ConversationsConfig(AppConfig):
         from apps.core import gauges
         from apps.events.selectors import complete_with
         from apps.events.services import subscribe
+        from apps.formations.events import IdentifierLinked
         from apps.runs import kinds
 
         register_tools()
@@ -35,6 +37,7 @@ class ConversationsConfig(AppConfig):
         gauges.register("active_sessions", active_sessions)
         subscribe(ApprovalDecided, _decided)
         subscribe(ApprovalExpired, _expired)
+        subscribe(IdentifierLinked, _linked)
 
 
 def _decided(actor: Actor, fact: ApprovalDecided) -> None:
@@ -47,3 +50,9 @@ def _expired(actor: Actor, fact: ApprovalExpired) -> None:
     from apps.conversations.services.turns import give_up_after
 
     give_up_after(actor, fact)
+
+
+def _linked(actor: Actor, fact: IdentifierLinked) -> None:
+    from apps.conversations.services.buffers import adopt_sessions
+
+    adopt_sessions(actor, fact.identifier, fact.muxi_user_id)

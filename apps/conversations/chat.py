@@ -90,7 +90,13 @@ class ChatRuns:
         models = await models_for(loaded.model, loaded.fallback, workspace_id=hold.workspace_id)
         agent, prefs = loaded.agent, loaded.preferences
         context = ToolContext(
-            actor, hold.run_id, hold.session_id, hold.agent_id, key="", token_id=hold.token_id
+            actor,
+            hold.run_id,
+            hold.session_id,
+            hold.agent_id,
+            key="",
+            token_id=hold.token_id,
+            end_user=run_input.get(END_USER, ""),
         )
         theirs = brought.client_tools() if brought else ()
         toolbox = await WorkspaceToolBox.open(
@@ -150,7 +156,9 @@ def _load(hold: Hold, run_input: dict[str, Any], brought: Brought | None) -> Loa
     prefs = read_preferences(get_workspace(actor).settings)
     agent = _agent_of(actor, hold)
     history = _brought_history(hold, brought) if brought else _stored_history(hold, prefs)
-    context = prompt_context(actor, agent_id=agent.pk if agent else None)
+    context = prompt_context(
+        actor, agent_id=agent.pk if agent else None, end_user=run_input.get(END_USER, "")
+    )
     return Loaded(
         agent=agent,
         preferences=prefs,

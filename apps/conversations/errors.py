@@ -81,11 +81,6 @@ class NotAudio(InvalidInput):
     message = "An audio file is needed."
 
 
-class TriggerNotFound(NotFound):
-    code = "trigger_not_found"
-    message = "There is no such trigger."
-
-
 class TriggerUnusable(InvalidInput):
     """The trigger's template asks for what the request does not bring."""
 

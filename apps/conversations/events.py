@@ -91,3 +91,12 @@ class ViewportChanged(SessionFact):
     cursor: dict[str, Any] | None = None
     reason: str | None = None
     result_summary: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BufferCleared(Fact):
+    """`end_user` None: everybody's conversations. What was said stays in the transcript."""
+
+    name: ClassVar[str] = "buffer.cleared"
+    end_user: str | None
+    session_count: int

@@ -354,7 +354,13 @@ async def _plan(turn: InlineTurn, on_news: Callable[[str | dict[str, Any]], None
     )
     actor = turn.actor
     context = ToolContext(
-        actor, turn.run_id, turn.session.pk, agent.pk, key="", token_id=actor.token_id
+        actor,
+        turn.run_id,
+        turn.session.pk,
+        agent.pk,
+        key="",
+        token_id=actor.token_id,
+        end_user=turn.session.end_user,
     )
     toolbox = await WorkspaceToolBox.open(
         context,

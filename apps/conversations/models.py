@@ -37,6 +37,7 @@ class Session(TenantModel):
     `source` is the surface it was opened through; `external_key` continues it from there (a
     chat_id). `position`: higher is nearer the top. `deleted_at` hides it everywhere. `end_user`: the
     user of the application in front of a formation whose conversation it is (contract/muxi.md §5.1).
+    Turns read nothing that was said until `buffer_cleared_at`.
     """
 
     user = models.ForeignKey(
@@ -70,6 +71,7 @@ class Session(TenantModel):
     last_active_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True, editable=False)
+    buffer_cleared_at = models.DateTimeField(null=True, editable=False)
 
     class Meta(TenantModel.Meta):
         ordering = ["-created_at", "-id"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.db.models import Count
+from django.db.models import Count, F, Q
 
 from apps.conversations.errors import (
     AttachmentNotFound,
@@ -175,8 +175,12 @@ def messages_by_id(workspace_id: UUID, ids: Iterable[UUID]) -> dict[UUID, Messag
 def recent_messages(
     workspace_id: UUID, session_id: UUID, *, limit: int = 400, before: datetime | None = None
 ) -> list[Message]:
-    """The newest `limit` messages (older than `before`), oldest first: what a turn reads as its history."""
-    rows = Message.objects.in_workspace(workspace_id).filter(session_id=session_id)
+    """The newest `limit` messages (older than `before`), oldest first: what a turn reads as its history.
+
+    Nothing from before its buffer was cleared.
+    """
+    cleared = Q(created_at__lte=F("session__buffer_cleared_at"))
+    rows = Message.objects.in_workspace(workspace_id).filter(session_id=session_id).exclude(cleared)
     if before:
         rows = rows.filter(created_at__lt=before)
     return list(reversed(rows.order_by("-created_at", "-id")[:limit]))

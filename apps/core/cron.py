@@ -111,6 +111,24 @@ def parse_cron(text: str) -> Cron:
     return cron
 
 
+def in_minutes(text: str) -> str:
+    """Six or seven fields (seconds first, a year last) as the five that are kept; five as they are.
+
+    Schedules fire on whole minutes and every year: `CronInvalid` for other seconds than 0 and for a
+    year.
+    """
+    words = text.split()
+    if len(words) not in (6, 7):
+        return text
+    if words[0] not in {"0", "00"}:
+        raise CronInvalid(
+            "Schedules fire on whole minutes: the seconds (the first field) must be 0."
+        )
+    if len(words) == 7 and words[6] not in {"*", "?"}:
+        raise CronInvalid("The year (the seventh field) must be *.")
+    return " ".join(words[1:6])
+
+
 def _is_free(word: str) -> bool:
     return any(part in {"*", "?", "*/1", "?/1"} for part in word.split(","))
 

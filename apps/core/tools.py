@@ -21,7 +21,8 @@ class ToolContext:
     """Whose hands, and for which call. `key` is the same for a repeat of the same call.
 
     `token_id` is the credential of the one who asked for this turn (`actor.user_id` is the person):
-    what a tool may do in their name is read anew from it, see `workspaces.asking`.
+    what a tool may do in their name is read anew from it, see `workspaces.asking`. `end_user`: for whom,
+    where a formation's application asks.
     """
 
     actor: Actor
@@ -30,6 +31,7 @@ class ToolContext:
     agent_id: UUID | None
     key: str
     token_id: UUID | None = None
+    end_user: str = ""
 
 
 ORCHESTRATOR = "orchestrator"  # the tag of tools for the workspace's default agent only

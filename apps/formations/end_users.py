@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apps.core.errors import InvalidInput
+from apps.formations.people import SINGLE, folded, known_as
 
 if TYPE_CHECKING:
     from apps.formations.registry import Running
 
-SINGLE = "0"  # everybody, in a formation that does not tell its users apart
+__all__ = ["SINGLE", "end_user_of"]
+
 LONGEST = 255
 
 
@@ -18,19 +20,21 @@ def end_user_of(running: Running, raw: str | None, *, admin: bool, required: boo
 
     `raw` is what the header (or body, or query) said. `admin`: the route takes the admin key and this
     request showed it. `required`: the route asks client keys for a user; elsewhere nobody is `"0"`.
-    A single-user formation folds everybody to `"0"`. Raises InvalidInput.
+    A single-user formation folds everybody to `"0"`. Where users are told apart, one query finds whose
+    further name was said: not for the loop. Raises InvalidInput.
     """
     said = _cleaned(raw)
     if not said and admin:
         return None
     if not said and required:
         raise InvalidInput("X-Muxi-User-ID header is required.")
-    return (said or SINGLE) if running.multi_user else SINGLE
+    if not said or not running.multi_user:
+        return SINGLE
+    return known_as(running.home_id, said)
 
 
 def _cleaned(raw: str | None) -> str:
-    """Without blanks around it; an e-mail address in lower case."""
-    said = (raw or "").strip()
+    said = folded(raw or "")
     if len(said) > LONGEST or "\x00" in said:
         raise InvalidInput(f"X-Muxi-User-ID takes at most {LONGEST} characters.")
-    return said.lower() if "@" in said else said
+    return said

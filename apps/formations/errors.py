@@ -212,3 +212,33 @@ class DraftContentInvalid(InvalidInput):
 class DraftBodyInvalid(InvalidInput):
     code = "draft_body_invalid"
     message = "The body is a JSON object."
+
+
+class EndUserNotFound(NotFound):
+    code = "end_user_not_found"
+    message = "No such user."
+
+
+class IdentifierTaken(Conflict):
+    code = "identifier_taken"
+    message = "This identifier belongs to another user."
+
+
+class CredentialNotFound(NotFound):
+    code = "credential_not_found"
+    message = "No such credential."
+
+
+class TriggerNotFound(NotFound):
+    code = "trigger_not_found"
+    message = "There is no such trigger."
+
+
+class SopNotFound(NotFound):
+    code = "sop_not_found"
+    message = "There is no such SOP."
+
+
+class SkillNotFound(NotFound):
+    code = "skill_not_found"
+    message = "There is no such skill."

@@ -202,3 +202,47 @@ class DraftChanged(Fact):
     formation: str
     action: str
     path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndUserFact(Fact):
+    name: ClassVar[str] = "end_user.changed"
+    subject: ClassVar[tuple[str, str]] = ("end_user", "end_user_id")
+
+    end_user_id: UUID
+    muxi_user_id: str
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifierLinked(EndUserFact):
+    """What was kept under `identifier` is the user's from now on: each app moves its own rows."""
+
+    name: ClassVar[str] = "end_user.linked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifierUnlinked(EndUserFact):
+    name: ClassVar[str] = "end_user.unlinked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialFact(Fact):
+    """Never what is sealed in it."""
+
+    name: ClassVar[str] = "credential.changed"
+    subject: ClassVar[tuple[str, str]] = ("credential", "credential_id")
+
+    credential_id: UUID
+    end_user: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialAdded(CredentialFact):
+    name: ClassVar[str] = "credential.added"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialRemoved(CredentialFact):
+    name: ClassVar[str] = "credential.removed"

@@ -1,7 +1,7 @@
 """Connections to MCP servers: pooled per server in this process's home loop, closed when idle.
 
-TLDR: `offered(server)` connects when needed and lists the tools; `call(...)` calls one. Every failure
-is `McpFailed` with words for the model; the row of the server says what the last contact said. A tool
+TLDR: `offered(server)` connects when needed and lists the tools; `call(...)` calls one. A server that
+takes what users bring has a connection for each of them (`mcp_users`). Every failure is `McpFailed` with words for the model; the row of the server says what the last contact said. A tool
 whose definition changed since it was first seen is not offered until a human accepts it.
 """
 
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from apps.core.actor import Actor
 from apps.core.aio import db_call, home_loop, spawn
 from apps.core.errors import DomainError
-from apps.formations import means
+from apps.formations import mcp_users, means
 from apps.formations.limits import tool_memory
 from apps.formations.mcp_tools import Listed, answer_text, pin, readable
+from apps.formations.mcp_users import SHARED
 from apps.formations.models import McpServer, McpTransport
 from apps.formations.placing import placed
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Place = tuple["UUID", "UUID", str]  # workspace, server, and whose connection it is
 
 CONNECT_TIMEOUT = 10.0  # seconds, for the handshake and the first list
 CALL_TIMEOUT = 60.0
@@ -52,6 +54,8 @@ class Connection:
 
     workspace_id: UUID
     server: Server
+    end_user: str = SHARED
+    brought: dict[str, str] | None = None
     client: Any = None
     listed: tuple[Listed, ...] = ()
     listed_at: float = 0.0
@@ -66,6 +70,10 @@ class Connection:
     why: str = ""
 
     @property
+    def place(self) -> Place:
+        return (self.workspace_id, self.server.id, self.end_user)
+
+    @property
     def usable(self) -> bool:
         return not (self.lost or self.stop.is_set() or self.task is None or self.task.done())
 
@@ -76,13 +84,18 @@ class Connection:
         self.stop.set()
 
 
-_pool: dict[tuple[UUID, UUID], Connection] = {}
-_resting: dict[tuple[UUID, UUID], tuple[float, Any, str]] = {}
+_pool: dict[Place, Connection] = {}
+_resting: dict[Place, tuple[float, Any, str]] = {}
 
 
-async def offered(workspace_id: UUID, server: Server) -> tuple[Listed, ...]:
-    """The tools a server offers now, connecting if need be. Raises McpFailed."""
-    return await _at_home(_offered(workspace_id, server))
+async def offered(
+    workspace_id: UUID, server: Server, *, end_user: str = SHARED
+) -> tuple[Listed, ...]:
+    """The tools a server offers now, connecting if need be. Raises McpFailed.
+
+    `end_user`: the user of a formation whose turn asks.
+    """
+    return await _at_home(_offered(workspace_id, server, end_user))
 
 
 async def call(
@@ -93,9 +106,11 @@ async def call(
     *,
     seconds: float = CALL_TIMEOUT,
     key: str = "",
+    end_user: str = SHARED,
 ) -> str:
     """Call a tool the server offers; its answer as text. Raises McpFailed, also for its own errors."""
-    return await _at_home(_call(workspace_id, server, tool, arguments, seconds=seconds, key=key))
+    work = _call(workspace_id, server, tool, arguments, seconds=seconds, key=key, end_user=end_user)
+    return await _at_home(work)
 
 
 async def close_all() -> None:
@@ -110,8 +125,8 @@ async def _at_home(work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.wrap_future(spawn(work))
 
 
-async def _offered(workspace_id: UUID, server: Server) -> tuple[Listed, ...]:
-    connection = await _connected(workspace_id, server)
+async def _offered(workspace_id: UUID, server: Server, end_user: str) -> tuple[Listed, ...]:
+    connection = await _connected(workspace_id, server, end_user)
     if time.monotonic() - connection.listed_at > RELIST:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await _list_tools(connection)
@@ -126,8 +141,9 @@ async def _call(
     *,
     seconds: float,
     key: str,
+    end_user: str,
 ) -> str:
-    connection = await _connected(workspace_id, server)
+    connection = await _connected(workspace_id, server, end_user)
     if all(known.name != tool for known in connection.listed):
         raise McpFailed(f"The server {server.name} no longer offers this tool.")
     connection.calls += 1
@@ -149,33 +165,49 @@ async def _call(
     return text
 
 
-async def _connected(workspace_id: UUID, server: Server) -> Connection:
-    place = (workspace_id, server.id)
-    connection = _pool.get(place)
-    if connection is not None and connection.server.version != server.version:
+async def _connected(workspace_id: UUID, server: Server, end_user: str) -> Connection:
+    brought = await _brought(workspace_id, server, end_user)
+    wanted = Connection(workspace_id, server, SHARED if brought is None else end_user, brought)
+    connection = _pool.get(wanted.place)
+    if connection is not None and _mark(connection) != _mark(wanted):
         connection.stop.set()  # configured anew: calls in flight fail, the next one reconnects
         connection = None
     if connection is None or not connection.usable:
-        _refuse_while_resting(place, server)
+        _refuse_while_resting(wanted)
         if len(_pool) >= MOST_CONNECTIONS:
             raise McpFailed("Too many MCP servers are connected at this time.")
-        connection = _pool[place] = Connection(workspace_id, server)
+        connection = _pool[wanted.place] = wanted
         connection.task = asyncio.create_task(_live(connection), name=f"mcp {server.name}")
     connection.used_at = time.monotonic()
     await asyncio.shield(connection.ready)
     return connection
 
 
-def _refuse_while_resting(place: tuple[UUID, UUID], server: Server) -> None:
-    until, version, words = _resting.get(place, (0.0, None, ""))
-    if version == server.version and time.monotonic() < until:
+async def _brought(workspace_id: UUID, server: Server, end_user: str) -> dict[str, str] | None:
+    """What the user of this turn proves themselves with; None where the server asks for nothing."""
+    if end_user == SHARED:
+        return None
+    try:
+        return await db_call(mcp_users.brought, workspace_id, server.name, end_user)
+    except mcp_users.NotBrought as missing:
+        raise McpFailed(str(missing)) from None
+
+
+def _mark(connection: Connection) -> tuple[Any, Any]:
+    """What a connection was made with: another one is made where that differs."""
+    return connection.server.version, connection.brought
+
+
+def _refuse_while_resting(wanted: Connection) -> None:
+    until, mark, words = _resting.get(wanted.place, (0.0, None, ""))
+    if mark == _mark(wanted) and time.monotonic() < until:
         raise McpFailed(words)
-    _resting.pop(place, None)
+    _resting.pop(wanted.place, None)
 
 
 async def _live(connection: Connection) -> None:
     """Connect, say so, and keep the connection until it is stopped, lost or idle."""
-    place = (connection.workspace_id, connection.server.id)
+    place = connection.place
     try:
         async with AsyncExitStack() as stack:
             try:
@@ -217,9 +249,10 @@ async def _entered(stack: AsyncExitStack, connection: Connection) -> Any:
     """The SDK's client for this server, connected. The SDK is imported here, on first use."""
     from mcp import Client
 
-    server, secrets, memory = await db_call(
+    server, sealed, memory = await db_call(
         _configuration, connection.workspace_id, connection.server.id
     )
+    secrets = sealed | (connection.brought or {})
     if server.transport == McpTransport.STDIO:
         from apps.formations.mcp_stdio import child_process
 
@@ -294,16 +327,18 @@ async def _told(connection: Connection, error: Exception) -> McpFailed:
 
 
 async def _failed(connection: Connection, words: str) -> None:
-    place = (connection.workspace_id, connection.server.id)
     if len(_resting) > MOST_CONNECTIONS * 10:
         _resting.clear()
-    _resting[place] = (time.monotonic() + REST, connection.server.version, words)
+    _resting[connection.place] = (time.monotonic() + REST, _mark(connection), words)
     await _report(connection, words)
     if not connection.ready.done():
         connection.ready.set_exception(McpFailed(words))
 
 
 async def _report(connection: Connection, words: str) -> None:
+    """For all to see; not where it may be one user's credential that failed."""
+    if connection.brought is not None:
+        return
     actor = Actor.for_system(connection.workspace_id)
     try:
         await db_call(

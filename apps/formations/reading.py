@@ -113,7 +113,7 @@ def mcp_fields(
             "env": filled(env, secrets),
         }
     url = filled(str(item["endpoint"]), secrets)
-    headers = _auth_headers(filled(item.get("auth") or {}, secrets))
+    headers = auth_headers(filled(item.get("auth") or {}, secrets))
     enabled = bool(item.get("active", True))
     return {
         "name": name,
@@ -129,7 +129,7 @@ def runs_programs(document: Document) -> bool:
     return any(item.get("type") == "command" for item in document["mcp"])
 
 
-def _auth_headers(auth: Mapping[str, Any]) -> dict[str, str]:
+def auth_headers(auth: Mapping[str, Any]) -> dict[str, str]:
     """What proves us to an HTTP server; nothing for what each end user brings along."""
     if any("${{" in str(value) for value in auth.values()):
         return {}

@@ -15,6 +15,7 @@ from apps.core.errors import NotFound
 from apps.core.rows import execute
 from apps.formations.errors import (
     AgentNotFound,
+    CredentialNotFound,
     DraftFileNotFound,
     DraftNotFound,
     FormationNotFound,
@@ -32,6 +33,7 @@ from apps.formations.models import (
     ServerCall,
     Team,
     ToolSetting,
+    UserCredential,
 )
 from apps.workspaces.preferences import Preferences, read_preferences
 
@@ -146,6 +148,21 @@ def tool_settings(actor: Actor) -> Mapping[str, ToolSetting]:
     actor.need(Scope.READ)
     rows: Any = ToolSetting.objects.in_workspace(actor.workspace_id)
     return {row.tool: row for row in rows.order_by("tool")}
+
+
+def list_credentials(actor: Actor, end_user: str) -> QuerySet[UserCredential]:
+    """What `end_user` brought, newest first, without what is sealed. The caller pages."""
+    actor.need(Scope.READ)
+    rows: QuerySet[UserCredential] = UserCredential.objects.in_workspace(actor.workspace_id)
+    return rows.filter(end_user=end_user).defer("sealed").order_by("-created_at", "-id")
+
+
+def get_credential(actor: Actor, end_user: str, credential_id: UUID) -> UserCredential:
+    """Raises CredentialNotFound: absent, foreign and another user's alike."""
+    row = list_credentials(actor, end_user).filter(pk=credential_id).first()
+    if row is None:
+        raise CredentialNotFound
+    return row
 
 
 def _one_team(rows: QuerySet[Team]) -> Team:

@@ -140,7 +140,7 @@ class WorkspaceToolBox:
     async def _listed(self, workspace_id: UUID, server: Server) -> tuple[Listed, ...]:
         """A dead server is a missing tool, never a failed run."""
         try:
-            return await mcp.offered(workspace_id, server)
+            return await mcp.offered(workspace_id, server, end_user=self._context.end_user)
         except mcp.McpFailed as failure:
             self.missing[server.name] = str(failure)
         except Exception:
@@ -198,6 +198,7 @@ class WorkspaceToolBox:
                 call.arguments,
                 seconds=seconds,
                 key=context.key,
+                end_user=context.end_user,
             )
         except mcp.McpFailed as failure:
             return as_result(str(failure), LONGEST_ANSWER, is_error=True)

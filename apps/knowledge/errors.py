@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.core.errors import Conflict, TooLarge
+from apps.core.errors import Conflict, NotFound, TooLarge, Unavailable
 
 
 class MemoryFull(TooLarge):
@@ -15,3 +15,15 @@ class MemoryFull(TooLarge):
 class TooManyMemories(Conflict):
     code = "too_many_memories"
     message = "There are as many memories as there may be."
+
+
+class MemoryNotFound(NotFound):
+    code = "memory_not_found"
+    message = "No such memory."
+
+
+class MemoryOff(Unavailable):
+    """The formation's file says `memory.persistent: false`."""
+
+    code = "memory_off"
+    message = "This formation keeps no memories."

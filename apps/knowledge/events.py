@@ -22,3 +22,25 @@ class MemoryChanged(Fact):
     key: str
     agent_id: UUID | None
     size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserMemoryFact(Fact):
+    """Not the text: it is the end user's. `scope`: user, group or formation."""
+
+    name: ClassVar[str] = "user_memory.changed"
+    subject: ClassVar[tuple[str, str]] = ("user_memory", "memory_id")
+
+    memory_id: UUID
+    end_user: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserMemoryCreated(UserMemoryFact):
+    name: ClassVar[str] = "user_memory.created"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserMemoryDeleted(UserMemoryFact):
+    name: ClassVar[str] = "user_memory.deleted"

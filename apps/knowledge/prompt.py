@@ -2,7 +2,8 @@
 
 The texts are ordinary notes: the shared `notes` are the project's memory, the shared `system_context`
 its standing instructions, an agent's own `notes` its memory. Read in one query, remembered for two
-seconds; a change made in this process is seen at once.
+seconds; a change made in this process is seen at once. What an end user of a formation told it stands in
+the prompts of their turns alone, read each time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Q
 
 from apps.core.actor import Scope
+from apps.core.rows import execute
 from apps.knowledge.models import Memory
 
 if TYPE_CHECKING:
@@ -27,21 +29,41 @@ CONTEXT_KEY = "system_context"
 LONGEST = 16_000  # characters of one text in a prompt; the whole of it is behind `get_memory`
 FRESH = 2.0  # seconds a change made in another process may take
 MOST = 5_000
+MOST_LINES = 50  # newest memories of an end user in a prompt
+LONGEST_LINE = 1_000  # characters of one of them
+LONGEST_OF_USER = 8_000  # of them all
 BLOCKS = ("system_context", "project_memory", "agent_memory")
-_TAG = re.compile(rf"<(/?)({'|'.join(BLOCKS)})>", re.IGNORECASE)
+USER_BLOCK = "user_memory"
+_TAG = re.compile(rf"<(/?)({'|'.join((*BLOCKS, USER_BLOCK))})>", re.IGNORECASE)
+
+# By hand, as it stands before every turn of an end user; each half by an index of its own.
+_OF_USER = """SELECT type, detail FROM (
+  (SELECT id, created_at, type, detail FROM knowledge_usermemory
+    WHERE workspace_id = %(workspace)s AND end_user = %(user)s
+    ORDER BY created_at DESC, id DESC LIMIT %(most)s)
+  UNION ALL
+  (SELECT id, created_at, type, detail FROM knowledge_usermemory
+    WHERE workspace_id = %(workspace)s AND scope = 'formation' AND end_user <> %(user)s
+    ORDER BY created_at DESC, id DESC LIMIT %(most)s)) AS readable
+ ORDER BY created_at DESC, id DESC LIMIT %(most)s"""
 
 _known: dict[tuple[UUID, UUID | None], tuple[float, str]] = {}
 _changes: dict[UUID, int] = {}
 _lock = threading.Lock()
 
 
-def prompt_context(actor: Actor, *, agent_id: UUID | None = None) -> str:
+def prompt_context(actor: Actor, *, agent_id: UUID | None = None, end_user: str = "") -> str:
     """The tagged blocks that go into a prompt, empty where nothing is remembered.
 
-    Standing instructions, the project's memory and, with `agent_id`, that agent's own. One query, or
-    none while it is remembered.
+    Standing instructions, the project's memory and, with `agent_id`, that agent's own: one query, or
+    none while it is remembered. With `end_user` one more, for that user's.
     """
     actor.need(Scope.READ)
+    known, theirs = _notes(actor, agent_id), user_context(actor, end_user)
+    return "\n\n".join(block for block in (known, theirs) if block)
+
+
+def _notes(actor: Actor, agent_id: UUID | None) -> str:
     key = (actor.workspace_id, agent_id)
     with _lock:
         known = _known.get(key)
@@ -56,6 +78,26 @@ def prompt_context(actor: Actor, *, agent_id: UUID | None = None) -> str:
         if _changes.get(actor.workspace_id, 0) == seen:
             _known[key] = (time.monotonic(), made)
     return made
+
+
+def user_context(actor: Actor, end_user: str) -> str:
+    """The block of what `end_user`'s turns should know: their own memories, and the formation's.
+
+    The newest that have room, oldest of these first; "" for nobody and for nothing. One query.
+    """
+    actor.need(Scope.READ)
+    if not end_user:
+        return ""
+    lines: list[str] = []
+    left = LONGEST_OF_USER
+    asked = {"workspace": actor.workspace_id, "user": end_user, "most": MOST_LINES}
+    for kind, detail in execute(_OF_USER, asked):
+        line = f"- {kind}: {' '.join(detail.split())}"[:LONGEST_LINE]
+        left -= len(line) + 1
+        if left < 0:
+            break
+        lines.append(line)
+    return _block(USER_BLOCK, "\n".join(reversed(lines))) if lines else ""
 
 
 def forget_context(workspace_id: UUID) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.core.errors import Kind, Unauthenticated
-from apps.surfaces import doors
+from apps.surfaces import doors, idempotency
 from apps.surfaces.kit import STATUSES, Credentials, Surface
 
 if TYPE_CHECKING:
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
     from apps.core.actor import Actor, Caller
     from apps.core.errors import DomainError
+    from apps.surfaces.models import IdempotentReply
     from apps.workspaces.selectors import Place
 
 ADMIN, CLIENT, EITHER = "admin", "client", "either"
+SAME = "-"  # the mark of every request of a key: the key alone says that it is the same one
 
 # kind -> (code, type) (contract §5.2-5.3)
 CODES: Mapping[Kind, tuple[str, str]] = {
@@ -53,6 +56,12 @@ NAMES: Mapping[str, str] = {
     "not_audio": "VALIDATION_ERROR",
     "audio_unavailable": "UNPROCESSABLE_ENTITY",
     "mcp_server_not_found": "MCP_SERVER_NOT_FOUND",
+    "sop_not_found": "SOP_NOT_FOUND",
+    "memory_off": "SERVICE_UNAVAILABLE",
+    "schedule_refused": "VALIDATION_ERROR",
+    "too_many": "OPERATION_FAILED",
+    "too_many_jobs": "OPERATION_FAILED",
+    "too_many_memories": "OPERATION_FAILED",
 }
 
 
@@ -128,6 +137,26 @@ def envelope(
 
 def idempotency_key(seen: Credentials) -> str | None:
     return seen.headers.get("x-muxi-idempotency-key", "")[:255] or None
+
+
+def claim_once(
+    seen: Credentials, workspace_id: UUID, end_user: str
+) -> idempotency.Claim | IdempotentReply | None:
+    """The claim of this request's idempotency key, or what was answered to it; None without a key.
+
+    Of one route and user; bodies are not compared (contract §5.4). Raises IdempotencyConflict while the
+    first one is in progress.
+    """
+    key = idempotency_key(seen)
+    if key is None:
+        return None
+    return idempotency.claim(claimant(seen, workspace_id, end_user), key, SAME)
+
+
+def claimant(seen: Credentials, workspace_id: UUID, end_user: str) -> str:
+    """Whose keys do not meet: those of one user on one route."""
+    place = f"{workspace_id}\n{seen.method} {seen.path}\n{end_user}"
+    return f"muxi:{hashlib.sha256(place.encode()).hexdigest()}"
 
 
 def validation_errors(error: DomainError) -> list[dict[str, str]]:

@@ -327,6 +327,23 @@ class MuxiFormationView(SurfaceView):
     def workspace_of(self, caller: Caller) -> Where:
         return ""
 
+    def _claim_key(self, request: Request) -> None:
+        if request.method not in self.idempotent_methods:
+            return
+        seen = self.admission.credentials
+        user = seen.headers.get("x-muxi-user-id") or seen.query.get("user_id", "")
+        found = muxi_formation.claim_once(seen, self.actor.workspace_id, user)
+        if found is not None and not isinstance(found, idempotency.Claim):
+            raise _Replayed(found)
+        self._claim = found
+
+    def _settle_key(self, response: HttpResponseBase) -> None:
+        """Only what was done is kept: what was refused may be tried again."""
+        if self._claim is not None and response.status_code >= 300:
+            claim, self._claim = self._claim, None
+            claim.release()
+        super()._settle_key(response)
+
     def enveloped(self, object_name: str, type_name: str, data: Any, status: int = 200) -> Response:
         """`data` in the formation's envelope."""
         seen = self.admission.credentials

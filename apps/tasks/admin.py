@@ -20,7 +20,14 @@ from apps.console.reasons import actor_for, reason_action
 from apps.console.transcript import transcript_of
 from apps.console.watching import WatchedAdmin
 from apps.core.ids import wire_id
-from apps.tasks.models import TERMINAL, Assessment, Schedule, Task, TaskStatus
+from apps.tasks.models import (
+    TERMINAL,
+    Assessment,
+    Schedule,
+    ScheduledPrompt,
+    Task,
+    TaskStatus,
+)
 from apps.tasks.services import (
     force_fail_task,
     kill_task,
@@ -366,6 +373,9 @@ class ScheduleAdmin(ReadOnlyAdmin):
 
     @display(description="For")
     def subject(self, row: Schedule) -> str | SafeString:
+        if row.subject_type == "prompt":
+            page = show.change_url("tasks_scheduledprompt", row.subject_id)
+            return show.link(page, "job")
         if row.subject_type != "mission":
             return f"{row.subject_type} {row.subject_id}"
         return show.link(show.change_url("missions_mission", row.subject_id), "mission")
@@ -382,3 +392,69 @@ class ScheduleAdmin(ReadOnlyAdmin):
     @reason_action("Disable", past="disabled", icon="pause", danger=True)
     def disable(self, request: HttpRequest, row: Schedule, reason: str) -> None:
         switch_schedule(actor_for(request, row), row.pk, enabled=False, reason=reason)
+
+
+@admin.register(ScheduledPrompt)
+class ScheduledPromptAdmin(ReadOnlyAdmin):
+    """The jobs of formations' users. Their schedules have a page of their own, to switch them."""
+
+    list_display = (
+        "title",
+        "workspace",
+        "end_user",
+        "last_run_at",
+        "outcome",
+        "total_runs",
+        "total_failures",
+        "elsewhere",
+    )
+    list_select_related = ("workspace",)
+    list_filter = (("workspace", RowFilter), ("end_user", FieldTextFilter), AgeFilter)
+    search_fields = ("title__istartswith", "end_user__istartswith")
+    id_search = ("pk", "last_run_id", "workspace_id")
+    fieldsets = (
+        (None, {"fields": ("title", "workspace", "end_user", "text", "elsewhere")}),
+        (
+            "Turns",
+            {
+                "fields": (
+                    "last_run",
+                    "outcome",
+                    "last_run_at",
+                    "last_failure",
+                    "total_runs",
+                    "total_failures",
+                    "consecutive_failures",
+                )
+            },
+        ),
+        ("Said of it", {"fields": ("more",)}),
+        ("Times", {"fields": ("created_at", "updated_at", "id")}),
+    )
+    readonly_fields = ("text", "outcome", "last_run", "more", "elsewhere")
+
+    @display(
+        description="Last turn",
+        label={"succeeded": "success", "failed": "danger", "running": "info"},
+        ordering="last_run_status",
+    )
+    def outcome(self, row: ScheduledPrompt) -> str:
+        return row.last_run_status or "none"
+
+    @display(description="Prompt")
+    def text(self, row: ScheduledPrompt) -> Any:
+        return show.text_block(row.prompt)
+
+    @display(description="Run")
+    def last_run(self, row: ScheduledPrompt) -> str | SafeString:
+        return show.id_link("runs_run", row.last_run_id, "run")
+
+    @display(description="Metadata")
+    def more(self, row: ScheduledPrompt) -> Any:
+        return show.json_block(row.metadata)
+
+    @display(description="Belongs to it")
+    def elsewhere(self, row: ScheduledPrompt) -> SafeString:
+        return show.links(
+            [(show.list_url("tasks_schedule", subject_id__exact=row.pk), "its schedule")]
+        )

@@ -7,7 +7,8 @@ from django.apps import AppConfig
 if TYPE_CHECKING:
     from apps.approvals.events import ApprovalDecided, ApprovalFact
     from apps.core.actor import Actor
-    from apps.runs.events import RunHandedOn, ToolCalled
+    from apps.formations.events import IdentifierLinked
+    from apps.runs.events import RunEnded, RunHandedOn, ToolCalled
 
 
 class TasksConfig(AppConfig):
@@ -19,11 +20,15 @@ class TasksConfig(AppConfig):
         from apps.approvals.services import lock_with
         from apps.events.selectors import complete_with
         from apps.events.services import subscribe
+        from apps.formations.events import IdentifierLinked
         from apps.runs import kinds
-        from apps.runs.events import RunHandedOn, ToolCalled
+        from apps.runs.events import RunEnded, RunHandedOn, ToolCalled
         from apps.tasks import orchestrator, words
+        from apps.tasks.prompted import ScheduledPrompts
         from apps.tasks.reviewing import ReviewRuns
         from apps.tasks.running import TaskRuns
+        from apps.tasks.schedules import on_due
+        from apps.tasks.selectors import SUBJECT
         from apps.tasks.services.blocking import lock_subject
         from apps.tasks.services.judging import open_assessment
         from apps.tasks.services.reviewing import on_review
@@ -32,6 +37,7 @@ class TasksConfig(AppConfig):
         kinds.register("task", TaskRuns())
         kinds.register("review", ReviewRuns())
         on_review(open_assessment)
+        on_due(SUBJECT, ScheduledPrompts())
         register_tools()
         orchestrator.register_tools()
         words.register_words()
@@ -43,6 +49,8 @@ class TasksConfig(AppConfig):
         subscribe(ApprovalDecided, _decided)
         subscribe(RunHandedOn, _handed_on)
         subscribe(ToolCalled, _tool_called)
+        subscribe(RunEnded, _run_ended)
+        subscribe(IdentifierLinked, _linked)
 
 
 def _settled(actor: Actor, fact: ApprovalFact) -> None:
@@ -70,3 +78,15 @@ def _tool_called(actor: Actor, fact: ToolCalled) -> None:
 
     if fact.agent_key == AGENT_KEY:
         say_active(actor, fact)
+
+
+def _run_ended(actor: Actor, fact: RunEnded) -> None:
+    from apps.tasks.prompted import settle_turn
+
+    settle_turn(actor, fact)
+
+
+def _linked(actor: Actor, fact: IdentifierLinked) -> None:
+    from apps.tasks.prompted import adopt_jobs
+
+    adopt_jobs(actor, fact.identifier, fact.muxi_user_id)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from apps.core.errors import Conflict, InvalidInput, NotFound
+from apps.core.errors import Conflict, InvalidInput, NotFound, Unprocessable
 
 
 class TaskNotFound(NotFound):
@@ -43,3 +43,30 @@ class TooManyOutcomes(Conflict):
 class ScheduleNotFound(NotFound):
     code = "schedule_not_found"
     message = "Schedule not found."
+
+
+class ScheduleRefused(Unprocessable):
+    """`details`: field, value, expected, error."""
+
+    code = "schedule_refused"
+    message = "This schedule cannot be kept."
+
+
+class JobNotFound(NotFound):
+    code = "job_not_found"
+    message = "No such job."
+
+
+class TooManyJobs(Conflict):
+    code = "too_many_jobs"
+    message = "There are as many scheduled jobs as there may be."
+
+
+class JobUnderWay(Conflict):
+    code = "job_under_way"
+    message = "The last turn of this job is still under way."
+
+
+class SchedulerOff(Conflict):
+    code = "scheduler_off"
+    message = "The scheduler of this formation is switched off."

@@ -233,3 +233,41 @@ class Schedule(TenantModel):
 
     def __str__(self) -> str:
         return self.expression
+
+
+class ScheduledPrompt(TenantModel):
+    """What is said to an agent when a schedule is due: the subject `prompt` of a Schedule.
+
+    The jobs of contract/muxi.md §5.9. `end_user` is for whom: the turns are in a conversation of theirs
+    that is called as the job is. `last_run_id` is the turn of the last firing, `last_run_status` how it stands: running,
+    succeeded, failed or cancelled. Cancelled turns are no failures.
+    """
+
+    end_user = models.CharField(max_length=255, blank=True)
+    title = models.CharField(max_length=500, blank=True)
+    prompt = models.TextField()
+    total_runs = models.PositiveIntegerField(default=0)
+    total_failures = models.PositiveIntegerField(default=0)
+    consecutive_failures = models.PositiveIntegerField(default=0)
+    last_run_id = models.UUIDField(null=True, editable=False)
+    last_run_at = models.DateTimeField(null=True)
+    last_run_status = models.CharField(max_length=10, blank=True)
+    last_failure = models.CharField(max_length=500, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["created_at", "id"]
+        indexes = [
+            models.Index(fields=["workspace", "created_at", "id"], name="prompt_list"),
+            models.Index(fields=["workspace", "end_user", "created_at"], name="prompt_of_user"),
+            models.Index(
+                fields=["workspace", "last_run_id"],
+                name="prompt_of_run",
+                condition=models.Q(last_run_status="running"),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.prompt[:40]

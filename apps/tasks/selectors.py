@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import Q
 
 from apps.core.actor import Scope
 from apps.core.rows import execute
 from apps.runs.models import Run
-from apps.tasks.errors import TaskNotFound
-from apps.tasks.models import WORKING, Assessment, Schedule, Task
+from apps.tasks.errors import JobNotFound, TaskNotFound
+from apps.tasks.models import WORKING, Assessment, Schedule, ScheduledPrompt, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 2_000
 MOST_ASSESSMENTS = 50  # of one task, newest
+MOST_JOBS = 500  # listed at once; as many as a workspace may have
+SUBJECT = "prompt"  # of the schedules of jobs
 
 
 def get_task(actor: Actor, task_id: UUID) -> Task:
@@ -138,6 +140,46 @@ def list_schedules(actor: Actor, subject_type: str) -> QuerySet[Schedule]:
     actor.need(Scope.READ)
     rows: QuerySet[Schedule] = Schedule.objects.in_workspace(actor.workspace_id)
     return rows.filter(subject_type=subject_type).order_by("created_at", "id")
+
+
+class Job(NamedTuple):
+    """A prompt and the schedule on which it is said."""
+
+    prompt: ScheduledPrompt
+    schedule: Schedule
+
+    @property
+    def status(self) -> str:
+        """ACTIVE, PAUSED, or where nothing is to come: COMPLETED, or FAILED when the last turn did."""
+        if self.schedule.enabled:
+            return "ACTIVE"
+        if self.schedule.next_run_at is not None:
+            return "PAUSED"
+        return "FAILED" if self.prompt.last_run_status == "failed" else "COMPLETED"
+
+
+def list_jobs(actor: Actor, *, end_user: str | None = None) -> list[Job]:
+    """Everybody's prompts on a schedule, or one end user's, oldest first. Two queries."""
+    actor.need(Scope.READ)
+    rows = ScheduledPrompt.objects.in_workspace(actor.workspace_id).order_by("created_at", "id")
+    if end_user is not None:
+        rows = rows.filter(end_user=end_user)
+    found = list(rows[:MOST_JOBS])
+    schedules = list_schedules(actor, SUBJECT).filter(subject_id__in=[row.pk for row in found])
+    of = {schedule.subject_id: schedule for schedule in schedules}
+    return [Job(row, of[row.pk]) for row in found if row.pk in of]
+
+
+def get_job(actor: Actor, job_id: UUID, *, end_user: str | None = None) -> Job:
+    """Raises JobNotFound: absent, foreign, and another end user's alike."""
+    actor.need(Scope.READ)
+    rows = ScheduledPrompt.objects.in_workspace(actor.workspace_id).filter(pk=job_id)
+    if end_user is not None:
+        rows = rows.filter(end_user=end_user)
+    row, schedule = rows.first(), find_schedule(actor, SUBJECT, job_id)
+    if row is None or schedule is None:
+        raise JobNotFound
+    return Job(row, schedule)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING
 
 from django.urls import path, re_path
 
+from apps.conversations.api import muxi_buffers as buffers
 from apps.conversations.api import muxi_formation as conversations
 from apps.conversations.api import muxi_status as status
 from apps.formations.api import agent_card
 from apps.formations.api import muxi_agents as agents
+from apps.formations.api import muxi_documents as documents
 from apps.formations.api import muxi_formation as formations
+from apps.formations.api import muxi_people as people
+from apps.knowledge.api import muxi_formation as memories
 from apps.surfaces import docs, muxi_formation
 from apps.surfaces.fallback import ending, unknown_route
+from apps.tasks.api import muxi_formation as jobs
 from apps.workspaces.api import muxi_formation as workspaces
 
 if TYPE_CHECKING:
@@ -25,6 +30,11 @@ if TYPE_CHECKING:
 
 # Routes that ask for a key, each app's own: `*agents.urlpatterns`, …
 keyed: list[URLPattern | URLResolver] = [
+    *documents.urlpatterns,
+    *people.urlpatterns,
+    *buffers.urlpatterns,
+    *memories.urlpatterns,
+    *jobs.urlpatterns,
     *conversations.urlpatterns,
     *status.urlpatterns,
     *formations.urlpatterns,

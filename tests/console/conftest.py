@@ -42,10 +42,10 @@ from apps.formations.models import (
     ToolSetting,
     UserCredential,
 )
-from apps.knowledge.models import Memory
+from apps.knowledge.models import Memory, UserMemory
 from apps.missions.models import Barrier, Mission
 from apps.runs.models import Budget, Run, Step
-from apps.tasks.models import Assessment, Schedule, Task
+from apps.tasks.models import Assessment, Schedule, ScheduledPrompt, Task
 from apps.workspaces.models import ApiToken, Secret, Workspace
 from tests.support.formations import Made, document_of, make_formation
 
@@ -228,6 +228,8 @@ class World:
             **here, name="STRIPE_KEY", sealed=b"sealed-bytes", created_by=self.user
         )
         Memory.unscoped.create(**here, key="notes", content="remember")
+        UserMemory.unscoped.create(**here, end_user="kim", scope_id="kim", detail="likes tea")
+        ScheduledPrompt.unscoped.create(**here, end_user="kim", title="Weekly", prompt="Report")
         McpServer.unscoped.create(
             **here, name="files", transport="stdio", command=["npx", "--key", "hunter2"]
         )

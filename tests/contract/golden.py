@@ -31,7 +31,10 @@ KINDS = {
     "day": r"\d{4}-\d\d-\d\d",
     "text": r"(?s:.+)",
 }
-PREFIXED = {"ws", "usr", "tok", "run", "file", "req", "agt", "step", "msg", "sess"}
+PREFIXED = {
+    *("ws", "usr", "tok", "run", "file", "req", "agt", "step", "msg"),
+    *("sess", "mem", "cred", "job"),
+}
 PLACEHOLDER = re.compile(r"<(\w+)(?::(\w+))?>")
 
 

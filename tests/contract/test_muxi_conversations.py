@@ -137,7 +137,7 @@ def test_lists_cost_the_same_however_long_they_are(team, trip, request_one, coun
     for place in range(4):
         restore_session(team.home_owner, end_user="kim", key=f"k{place}", messages=[])
     team.get("/v1/sessions", user="kim")
-    with count_queries(3):  # the key and its home, the formation, the list
+    with count_queries(4):  # the key and its home, the formation, who it is, the list
         assert team.get("/v1/sessions", user="kim").json()["data"]["count"] == 5
-    with count_queries(3):
+    with count_queries(4):
         team.get("/v1/requests", user="kim")

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.core.cron import Cron, CronInvalid, next_after, parse_cron, parse_when, read_zone
+from apps.core.cron import (
+    Cron,
+    CronInvalid,
+    in_minutes,
+    next_after,
+    parse_cron,
+    parse_when,
+    read_zone,
+)
 
 MINUTE = timedelta(minutes=1)
 # Half an hour (Lord Howe), two hours (Troll), at midnight (Beirut, Santiago, Cairo), backwards in winter
@@ -280,3 +288,14 @@ def test_what_is_not_a_zone_is_refused(name):
 
 def test_a_zone_is_found_by_name():
     assert read_zone("Europe/Berlin").key == "Europe/Berlin"
+
+
+@pytest.mark.parametrize("text", ["0 9 * * 1", "0 0 9 * * 1", "00 0 9 * * 1 *", "0 0 9 * * 1 ?"])
+def test_seconds_stand_first_and_a_year_last(text):
+    assert in_minutes(text) == "0 9 * * 1"
+
+
+@pytest.mark.parametrize("text", ["*/5 0 9 * * 1", "30 0 9 * * 1", "0 0 9 * * 1 2027"])
+def test_a_schedule_knows_neither_seconds_nor_years(text):
+    with pytest.raises(CronInvalid):
+        in_minutes(text)

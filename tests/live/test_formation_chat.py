@@ -296,11 +296,11 @@ def admitted(team, user="kim", **body):
 def test_a_turn_costs_few_queries(team, stack, count_queries):
     create_agent(team.home_owner, name="helper")
     admitted(team)  # what is remembered: the crew, the prompt's context, the document
-    with count_queries(2):  # the key with its home, the formation
+    with count_queries(4):  # the key with its home, the formation; who it is, what they told it
         admitted(team)
     turn = admitted(team, session_id="s").turn
     journal = InlineJournal(turn, live_run(turn))
     with count_queries(5):  # budgets, all rows at once, their facts; between begin and commit
         journal._open(Spend(100))
-    with count_queries(4):  # and for a known conversation: it, and what was said
+    with count_queries(6):  # and for a known conversation: it, and what was said
         admitted(team, session_id="s")

@@ -158,7 +158,12 @@ NOT_AN_ID = {
     "path": "x",
     "rest": "x",
     "log_id": "2026-05-21",
-    "request_id": "req_1",  # of a formation's user: tests/walls/formation_treasure.py
+    # Of a formation's users: tests/walls/formation_treasure.py.
+    "request_id": "req_1",
+    "memory_id": "mem_1",
+    "credential_id": "cred_1",
+    "job_id": "job_1",
+    "identifier": "telegram:7",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from django.core.files.base import ContentFile
 from apps.conversations.admission import TITLE_LENGTH, stored_history
 from apps.conversations.asked import Asked
 from apps.conversations.continuing import Place, opened
-from apps.conversations.errors import TriggerNotFound, TriggerUnusable
+from apps.conversations.errors import TriggerUnusable
 from apps.conversations.history import with_files
 from apps.conversations.inline import InlineTurn
 from apps.conversations.models import MUXI
@@ -34,6 +33,7 @@ from apps.engine.refs import canonical_ref
 from apps.formations import registry
 from apps.formations.bundles import BundleError, render
 from apps.formations.end_users import end_user_of
+from apps.formations.errors import TriggerNotFound
 from apps.knowledge.selectors import prompt_context
 from apps.surfaces import idempotency, muxi_formation
 from apps.surfaces.kit import Admission
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 _TRIGGER = re.compile(r"[A-Za-z0-9_-]+")
 NOBODY = "0"  # who speaks where an application names nobody
-SAME = "-"  # a body is not compared: the key alone says that it is the same request (§5.4)
 MOST_RETRIES, LONGEST_TIMEOUT = 10, 60.0
 
 
@@ -149,7 +148,7 @@ class AdmittedTurn:
         """The agent that was chosen after all."""
         turn = self.turn
         turn.agent, self.about.agent = agent, agent.name
-        turn.context = prompt_context(turn.actor, agent_id=agent.pk)
+        turn.context = prompt_context(turn.actor, agent_id=agent.pk, end_user=self.wish.end_user)
         if turn.is_new:
             turn.session.agent_id = agent.pk
 
@@ -239,7 +238,7 @@ def _turn(actor: Actor, crew: Crew, agent: Agent, wish: Wish, place: Place) -> I
         parts=None,
         sampling=Sampling(),
         client_tools=(),
-        context=prompt_context(actor, agent_id=agent.pk),
+        context=prompt_context(actor, agent_id=agent.pk, end_user=wish.end_user),
         asked=Asked(wish.name, wish.webhook),
     )
 
@@ -372,10 +371,9 @@ def _claimed(asker: Asker, end_user: str) -> idempotency.Claim | None:
     key = muxi_formation.idempotency_key(seen)
     if key is None:
         return None
-    place = f"{asker.actor.workspace_id}\n{seen.method} {seen.path}\n{end_user}"
-    credential = f"muxi:{hashlib.sha256(place.encode()).hexdigest()}"
+    credential = muxi_formation.claimant(seen, asker.actor.workspace_id, end_user)
     try:
-        found = idempotency.claim(credential, key, SAME)
+        found = idempotency.claim(credential, key, muxi_formation.SAME)
     except IdempotencyConflict:
         raise InFlight(credential, key) from None
     if isinstance(found, idempotency.Claim):

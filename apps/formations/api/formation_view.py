@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from apps.core.actor import Scope
+from apps.core.errors import InvalidInput
 from apps.formations import registry
 from apps.formations.end_users import end_user_of
 from apps.surfaces.views import MuxiFormationView
@@ -38,3 +39,10 @@ class FormationView(MuxiFormationView):
         raw = seen.headers.get("x-muxi-user-id") or seen.query.get("user_id")
         raw = raw or (in_body if isinstance(in_body, str) else None)
         return end_user_of(self.running, raw, admin=self.is_admin, required=required)
+
+    def named_user(self) -> str:
+        """The end user, where even an admin key must say which (contract/muxi.md §5.1)."""
+        user = self.whose()
+        if user is None:
+            raise InvalidInput("X-Muxi-User-ID header is required.")
+        return user

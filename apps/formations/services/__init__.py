@@ -19,6 +19,11 @@ from apps.formations.services.agents import (
     update_agent,
 )
 from apps.formations.services.calls import forget_old_calls, note_call
+from apps.formations.services.credentials import (
+    add_credential,
+    opened_credential,
+    remove_credential,
+)
 from apps.formations.services.deploying import check_new, deploy
 from apps.formations.services.described import (
     create_described,
@@ -34,6 +39,11 @@ from apps.formations.services.drafts import (
     write_draft_file,
 )
 from apps.formations.services.keys import reload_secrets, rotate_keys
+from apps.formations.services.people import (
+    link_identifiers,
+    resolve_end_user,
+    unlink_identifier,
+)
 from apps.formations.services.rolling_back import roll_back
 from apps.formations.services.running import delete_formation, restart, start, stop
 from apps.formations.services.teams import create_team, delete_team, rename_team
@@ -44,6 +54,7 @@ __all__ = [
     "Outcome",
     "Stage",
     "accept_mcp_tools",
+    "add_credential",
     "add_mcp_server",
     "cancel_update",
     "check_new",
@@ -63,13 +74,17 @@ __all__ = [
     "forget_old_calls",
     "forget_policy",
     "init_draft",
+    "link_identifiers",
     "lock_agents",
     "note_call",
+    "opened_credential",
     "register_volatile",
     "reload_secrets",
+    "remove_credential",
     "remove_mcp_server",
     "remove_volatile",
     "rename_team",
+    "resolve_end_user",
     "restart",
     "roll_back",
     "rotate_keys",
@@ -79,6 +94,7 @@ __all__ = [
     "start",
     "stop",
     "stop_draft",
+    "unlink_identifier",
     "update",
     "update_agent",
     "update_described",

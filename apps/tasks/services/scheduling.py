@@ -48,14 +48,15 @@ def set_schedule(
     recurring: bool = False,
     end_date: datetime | None = None,
     enabled: bool = True,
+    zone: str = "",
 ) -> tuple[Schedule, list[Fact]]:
-    """Make or replace the schedule of a subject, in the caller's transaction; told in the
-    workspace's zone.
+    """Make or replace the schedule of a subject, in the caller's transaction; told in `zone`, by
+    default the workspace's.
 
     A moment is always one-shot. Raises InvalidInput for an expression that is none or never comes.
     """
     actor.need(Scope.WRITE)
-    zone = read_preferences(get_workspace(actor).settings).timezone
+    zone = zone or read_preferences(get_workspace(actor).settings).timezone
     first, is_cron = _first(expression, zone, end_date)
     schedule: Schedule
     schedule, _ = Schedule.objects.in_workspace(actor.workspace_id).update_or_create(
@@ -110,7 +111,8 @@ def change_schedule(
     enabled: bool | None = None,
     **changes: Any,
 ) -> tuple[Schedule, list[Fact]]:
-    """Change some of `expression`, `recurring`, `end_date` and `enabled`, in the caller's transaction.
+    """Change some of `expression`, `recurring`, `end_date`, `zone` and `enabled`, in the caller's
+    transaction.
 
     Raises ScheduleNotFound, InvalidInput. What is switched on again goes on with its next time.
     """
@@ -154,6 +156,32 @@ def switch_schedule(
     )
     publish(actor, ScheduleSwitched(**_whose(schedule), enabled=enabled))
     return schedule
+
+
+def rest_schedule(actor: Actor, subject_type: str, subject_id: UUID, *, reason: str) -> list[Fact]:
+    """Let a subject's schedule rest until somebody switches it on, in the caller's transaction.
+
+    Nothing where it has none, or it rests already.
+    """
+    actor.need(Scope.WRITE)
+    rows = Schedule.objects.in_workspace(actor.workspace_id).select_for_update()
+    found = rows.filter(subject_type=subject_type, subject_id=subject_id, enabled=True)
+    schedule: Schedule | None = found.first()
+    if schedule is None:
+        return []
+    before = _shown(schedule)
+    schedule.enabled = False
+    schedule.save(update_fields=["enabled", "updated_at"])
+    record_change(
+        actor,
+        "schedule.switched",
+        "schedule",
+        schedule.pk,
+        before=before,
+        after=_shown(schedule),
+        reason=reason,
+    )
+    return [ScheduleSwitched(**_whose(schedule), enabled=False)]
 
 
 def remove_schedule(actor: Actor, subject_type: str, subject_id: UUID) -> bool:
