@@ -148,6 +148,10 @@ KINDS: dict[str, Callable[[Treasure], str]] = {
     "project_id": lambda t: t.slug,
     "slug": lambda t: t.slug,
     "formation_id": lambda t: t.formation,
+    # Of a formation's own API: walked with its keys in tests/walls/test_formations.py.
+    "agent_id": lambda t: t.agent,
+    "server_id": lambda t: f"{t.slug}-maps",
+    "key": lambda t: f"{t.slug.upper()}_KEY",
 }
 # Parameters that name no row: a document, a platform, an asset, a day. (An unknown log is empty, not
 # absent: contract/polpo.md §14; whose runs have one is asked in tests/runs/test_logs.py.)
