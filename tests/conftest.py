@@ -13,10 +13,11 @@ import pytest  # noqa: E402
 
 django.setup()  # so that a conftest below may import models at its top
 
-from tests.support import cast, flush, network, queries  # noqa: E402
+from tests.support import cast, copies, flush, network, queries, thrift  # noqa: E402
 from tests.support import race as racing  # noqa: E402
 
 flush.flush_quickly()
+thrift.be_thrifty()
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,13 +32,13 @@ def _closed_network() -> Iterator[None]:
 @pytest.fixture
 def aurora(db: None) -> cast.Aurora:
     """Ada's workspace: `aurora.ada` (Actor), `aurora.ada_token`, `aurora.ada_user`, `aurora.id`."""
-    return cast.raise_aurora()
+    return copies.copied(cast.raise_aurora)
 
 
 @pytest.fixture
 def borealis(db: None) -> cast.Aurora:
     """The other workspace: `borealis.mallory`, `borealis.mallory_token`."""
-    return cast.raise_borealis()
+    return copies.copied(cast.raise_borealis)
 
 
 @pytest.fixture

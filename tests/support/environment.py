@@ -62,7 +62,7 @@ def _started_postgres(root: Path) -> str:
     """The URL of a PostgreSQL of this session's own, stopped when the process ends."""
     from polymux.embedded.postgres import PostgresServer
 
-    server = PostgresServer(root)
+    server = PostgresServer(root, fsync=False)
     server.start()
     atexit.register(server.stop)
     return server.url("polymux")
