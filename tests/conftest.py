@@ -13,7 +13,7 @@ import pytest  # noqa: E402
 
 django.setup()  # so that a conftest below may import models at its top
 
-from tests.support import cast, copies, flush, network, queries, thrift  # noqa: E402
+from tests.support import cast, copies, databases, flush, network, queries, thrift  # noqa: E402
 from tests.support import race as racing  # noqa: E402
 
 flush.flush_quickly()
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 def _closed_network() -> Iterator[None]:
     with network.closed_network():
         yield
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """pytest-django's own, asked before it makes the worker's database: a copy of the template."""
+    from django.db import connection
+
+    connection.settings_dict["TEST"]["TEMPLATE"] = databases.template()
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ FOREIGN_SUFFIXES = ("_API_KEY", "_PROXY", "_proxy")
 FOREIGN_NAMES = ("REDIS_URL", "ADMIN_TOKEN", "AUTH_SECRET", "AUTH_INTERNAL_SECRET", "CORS_ORIGINS")
 # Says that a missing service fails the tests instead of skipping them: it is about this run of theirs.
 KEPT = "POLYMUX_REQUIRE_SERVICES"
+# Every worker of pytest-xdist may fill a pool, and so may every `serve` it starts.
+CONNECTIONS = 300
 
 
 def prepare() -> None:
@@ -46,7 +48,10 @@ def prepare() -> None:
         "POLYMUX_ENCRYPTION_KEYS": ENCRYPTION_KEYS,
         "POLYMUX_ALLOWED_HOSTS": "localhost,127.0.0.1,testserver",
     }
-    if not os.environ.get("DATABASE_URL"):
+    os.environ["TESTS_TEMPLATE"] = f"polymux_template_{os.getpid()}"
+    if os.environ.get("DATABASE_URL"):
+        atexit.register(_drop_template)  # our own server goes with all it has
+    else:
         os.environ["DATABASE_URL"] = _started_postgres(folder / "postgres")
     os.environ["DJANGO_SETTINGS_MODULE"] = "polymux.settings"
 
@@ -62,7 +67,13 @@ def _started_postgres(root: Path) -> str:
     """The URL of a PostgreSQL of this session's own, stopped when the process ends."""
     from polymux.embedded.postgres import PostgresServer
 
-    server = PostgresServer(root, fsync=False)
+    server = PostgresServer(root, fsync=False, connections=CONNECTIONS)
     server.start()
     atexit.register(server.stop)
     return server.url("polymux")
+
+
+def _drop_template() -> None:
+    from tests.support import databases
+
+    databases.drop_template()
