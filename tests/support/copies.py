@@ -83,7 +83,9 @@ def _rows(table: str) -> set[str]:
 
 def _insert(table: str, rows: Iterable[str]) -> str:
     together = f"[{','.join(sorted(rows))}]".replace("'", "''")
-    return f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, '{together}');"
+    return (
+        f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, '{together}');"
+    )
 
 
 def _mold(aurora: Aurora, statements: str) -> Mold:
