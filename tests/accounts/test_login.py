@@ -12,6 +12,7 @@ from apps.accounts import services, throttle
 from apps.accounts.backends import client_ip
 from apps.accounts.models import LoginAttempt
 from apps.accounts.selectors import operator_caller
+from tests.support import thrift
 
 pytestmark = pytest.mark.django_db
 
@@ -116,7 +117,12 @@ def test_the_table_does_not_name_the_accounts_that_were_tried(ada):
     assert not LoginAttempt.objects.filter(key__contains="ada").exists()
 
 
-def test_an_unknown_account_takes_as_long_as_a_wrong_password(ada, monkeypatch):
+@pytest.fixture
+def dear(monkeypatch):
+    thrift.hash_dearly(monkeypatch)
+
+
+def test_an_unknown_account_takes_as_long_as_a_wrong_password(dear, ada, monkeypatch):
     monkeypatch.setattr(throttle, "PER_ACCOUNT", 1000)
 
     def took(email):

@@ -6,6 +6,7 @@ import ast
 import configparser
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -58,6 +59,7 @@ NO_FOREIGN_MODELS = {"api", "live", "events", "errors", "tools", "jobs"}
 KITS = {"surfaces", "events"}
 
 
+@cache
 def foreign_imports(module: Module) -> list[tuple[ast.stmt, str, str]]:
     """(node, app, room) for each import of another app's module."""
     found = []
