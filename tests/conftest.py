@@ -13,7 +13,7 @@ import pytest  # noqa: E402
 
 django.setup()  # so that a conftest below may import models at its top
 
-from tests.support import cast, copies, databases, flush, network, queries, thrift  # noqa: E402
+from tests.support import cast, copies, databases, flush, network, order, queries, thrift  # noqa: E402
 from tests.support import race as racing  # noqa: E402
 
 flush.flush_quickly()
@@ -21,6 +21,10 @@ thrift.be_thrifty()
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order.long_ones_first(items)
 
 
 @pytest.fixture(autouse=True, scope="session")

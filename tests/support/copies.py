@@ -1,7 +1,8 @@
 """The cast as often as it is asked for: raised once a process by the services, then copied.
 
 Raising Aurora takes the services 115 statements. A copy is the rows they left, with ids, tokens and
-times of its own, written in one go; `tests/house/test_the_test_kit.py` holds the two against each other.
+times of its own, written in one go (numbers from a sequence stay: it does not come to them again);
+`tests/house/test_the_test_kit.py` holds the two against each other.
 """
 
 from __future__ import annotations
