@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order.tell_apart(items)
     order.long_ones_first(items)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def prepare() -> None:
             "is known, and the tests would run in the database of `serve`"
         )
     _forget_the_shell()
+    _keep_bytecode()
     folder = Path(tempfile.mkdtemp(prefix="polymux-tests-"))
     # Registered first, so that it runs last: after PostgreSQL has stopped.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -61,6 +63,12 @@ def _forget_the_shell() -> None:
         known = name.startswith(FOREIGN_PREFIXES) or name.endswith(FOREIGN_SUFFIXES)
         if (known or name in FOREIGN_NAMES) and name != KEPT:
             del os.environ[name]
+
+
+def _keep_bytecode() -> None:
+    """Tests start some eighty Pythons: compiling everything each time is a third of their start."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def _started_postgres(root: Path) -> str:

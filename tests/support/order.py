@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from _pytest.nodeid import coerce_node_id
+
 if TYPE_CHECKING:
     import pytest
 
@@ -34,3 +36,16 @@ FIRST = (
 def long_ones_first(items: list[pytest.Item]) -> None:
     rank = {f"tests/{name}": place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
+
+
+def tell_apart(items: list[pytest.Item]) -> None:
+    """Give each test a name of its own: of several with one name, xdist runs a single one.
+
+    Schemathesis names its tests by their operation, but pytest 9 asks the function for the name.
+    """
+    for item in items:
+        label = getattr(item, "operation_label", None)
+        if label and label not in item.nodeid:
+            item._id = coerce_node_id(f"{item.nodeid}[{label}]")
+    twice = len(items) - len({item.nodeid for item in items})
+    assert not twice, f"{twice} tests have the name of another"
