@@ -40,6 +40,8 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
     from django.db import connection
 
     connection.settings_dict["TEST"]["TEMPLATE"] = databases.template()
+    # A test is one transaction, and on a busy machine it may think for longer than a request may.
+    connection.settings_dict["OPTIONS"]["options"] = "-c statement_timeout=60000"
 
 
 @pytest.fixture
