@@ -20,7 +20,7 @@ setup-dev:
 	@$(PYTHON) polymux/embedded/bootstrap.py --dev --extra local --extra s3 --extra otel
 
 test: setup-dev ## Set up and run all tests and house checks (ARGS="tests/platform -x" to choose)
-	@$(VENV) -m pytest -n 2 --dist loadfile $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: setup-dev ## Measure throughput and latency
 	@$(VENV) -m tests.bench $(ARGS)

@@ -14,13 +14,29 @@ import pytest  # noqa: E402
 django.setup()  # so that a conftest below may import models at its top
 
 from apps.formations import registry  # noqa: E402
-from tests.support import cast, flush, formations, network, queries  # noqa: E402
+from tests.support import (  # noqa: E402
+    cast,
+    copies,
+    databases,
+    flush,
+    formations,
+    network,
+    order,
+    queries,
+    thrift,
+)
 from tests.support import race as racing  # noqa: E402
 
 flush.flush_quickly()
+thrift.be_thrifty()
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order.tell_apart(items)
+    order.long_ones_first(items)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -29,16 +45,26 @@ def _closed_network() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """pytest-django's own, asked before it makes the worker's database: a copy of the template."""
+    from django.db import connection
+
+    connection.settings_dict["TEST"]["TEMPLATE"] = databases.template()
+    # A test is one transaction, and on a busy machine it may think for longer than a request may.
+    connection.settings_dict["OPTIONS"]["options"] = "-c statement_timeout=60000"
+
+
 @pytest.fixture
 def aurora(db: None) -> cast.Aurora:
     """Ada's workspace: `aurora.ada` (Actor), `aurora.ada_token`, `aurora.ada_user`, `aurora.id`."""
-    return cast.raise_aurora()
+    return copies.copied(cast.raise_aurora)
 
 
 @pytest.fixture
 def borealis(db: None) -> cast.Aurora:
     """The other workspace: `borealis.mallory`, `borealis.mallory_token`."""
-    return cast.raise_borealis()
+    return copies.copied(cast.raise_borealis)
 
 
 @pytest.fixture(autouse=True)

@@ -12,3 +12,8 @@ from polymux.embedded import watch
 @shared_task(name="platform.beat", ignore_result=True)
 def beat(**_: Any) -> None:
     watch.record_heartbeat()
+
+
+@shared_task(name="platform.wake", ignore_result=True)
+def wake(**_: Any) -> None:
+    """Nothing: that it arrives is all (`Worker.close`)."""

@@ -43,7 +43,6 @@ STOP_SECONDS = 30.0
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
-    "max_connections": "100",
     "shared_buffers": "32MB",
     "effective_cache_size": "256MB",
     "max_wal_size": "256MB",
@@ -72,9 +71,9 @@ def _let_live() -> None:
 class PostgresServer:
     """One PostgreSQL server below `root`: `data/`, `run/` (the socket), `log`, and two lock files."""
 
-    def __init__(self, root: Path, *, fsync: bool = True) -> None:
+    def __init__(self, root: Path, *, fsync: bool = True, connections: int = 100) -> None:
         self.root = root.absolute()
-        self.fsync = fsync
+        self.fsync, self.connections = fsync, connections
         self.sockets = socket_folder(self.root)
         self._data = self.root / "data"
         self._log = self.root / "log"
@@ -217,6 +216,7 @@ class PostgresServer:
         runner = self._runner or choose_runner(self.root)
         folder = str(self.sockets.resolve()).replace('"', '""')
         settings = SETTINGS | {"unix_socket_directories": f'"{folder}"'}
+        settings["max_connections"] = str(self.connections)
         if not self.fsync:
             settings |= {"fsync": "off", "full_page_writes": "off"}
         command = [*runner.argv("postgres"), "-D", str(self._data.resolve())]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from apps.core.queue import send_now
 from polymux.embedded.say import CannotServe
 
 if TYPE_CHECKING:
@@ -64,8 +65,13 @@ class Worker:
         """Take no more messages. Returns at once."""
         from celery.worker import state
 
-        if self._controller is not None:
-            state.should_stop = 0
+        if self._controller is None or state.should_stop is not None:
+            return
+        state.should_stop = 0
+        if not settings.REDIS_URL:
+            # Without messages it looks up every two seconds; when it has, it waits once more.
+            send_now("platform.wake")
+            send_now("platform.wake")
 
     def join(self, seconds: float = STOP_SECONDS) -> bool:
         """Wait until running jobs have ended; False when they have not within `seconds`."""

@@ -26,7 +26,11 @@ _OPEN = """SELECT (SELECT count(*) FROM missions_mission WHERE status IN ('draft
 
 @dataclass
 class Storm:
-    """How much of everything. `seconds`: in which the blows fall; `patience`: after they are over."""
+    """How much of everything. `seconds`: in which the blows fall; `patience`: after they are over.
+
+    `rest`: seconds of each of the four clients between two missions, so that some are under way at
+    every blow.
+    """
 
     seed: int
     missions: int = 300
@@ -34,7 +38,8 @@ class Storm:
     blows: dict[str, int] = field(default_factory=lambda: {"worker": 4, "web": 2, "beat": 2})
     pauses: int = 0
     restarts: int = 1
-    patience: float = 120.0
+    patience: float = 300.0  # what a busy machine may need; the end is not waited for
+    rest: float = 0.0
 
 
 @dataclass
@@ -98,7 +103,8 @@ class Raging:
         self.cluster.keep_up()
         self.nemesis.start()
         began = time.monotonic()
-        self.driver.make([f"m{number:04}" for number in range(self.storm.missions)])
+        names = [f"m{number:04}" for number in range(self.storm.missions)]
+        self.driver.make(names, pause=self.storm.rest)
         self.made = time.monotonic() - began
         self.nemesis.wait()
         self._wait_for_the_end()

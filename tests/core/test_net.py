@@ -7,12 +7,19 @@ import contextlib
 import gc
 import gzip
 import ipaddress
+import ssl
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from apps.core import net
+from apps.core.clock import now
 from apps.core.net import OutboundFailed, OutboundRefused, check_address, check_url, fetch
 
 PRIVATE = [
@@ -167,13 +174,13 @@ def reply(body=b"hello", status="200 OK", **headers):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def visit(*answers, url="http://127.0.0.1:{port}/a?b=1", method="GET", **wanted):
+def visit(*answers, url="http://127.0.0.1:{port}/a?b=1", method="GET", tls=None, **wanted):
     """(what fetch said, the place) for one `fetch` of a place that gives `answers`."""
     place = Place(list(answers))
     wanted.setdefault("allow", ["127.0.0.1"])
 
     async def run():
-        server = await asyncio.start_server(place.answer, "127.0.0.1", 0)
+        server = await asyncio.start_server(place.answer, "127.0.0.1", 0, ssl=tls)
         place.port = server.sockets[0].getsockname()[1]
         place.answers = [one.replace(b"{port}", str(place.port).encode()) for one in place.answers]
         try:
@@ -320,12 +327,36 @@ def test_an_error_repeats_nothing_of_the_answer():
     assert "secret" not in str(failed)
 
 
+@pytest.fixture
+def own_certificate(tmp_path):
+    """A certificate for 127.0.0.1 that nobody but its owner has signed, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    today = now()
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(today - timedelta(1)).not_valid_after(today + timedelta(1))
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    signed = builder.add_extension(here, critical=False).sign(key, hashes.SHA256())
+    encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    told = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain)
+    path = tmp_path / "own.pem"
+    path.write_bytes(told + signed.public_bytes(encoding))
+    return path
+
+
 # anyio leaves the socket of a failed handshake to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_server_that_proves_nothing_is_refused():
-    failed, place = visit(reply(), url="https://127.0.0.1:{port}/")
+def test_a_server_that_proves_nothing_is_refused(own_certificate, monkeypatch):
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(own_certificate)
+    failed, place = visit(reply(), url="https://127.0.0.1:{port}/", tls=tls)
     assert isinstance(failed, OutboundFailed)
     assert place.requests == []
     del failed  # its traceback holds the socket
     gc.collect()
+    # Control: who trusts that certificate is answered.
+    trusting = ssl.create_default_context(cafile=own_certificate)
+    monkeypatch.setattr(net, "_tls", lambda: trusting)
+    answer, _ = visit(reply(), url="https://127.0.0.1:{port}/", tls=tls)
+    assert answer.body == b"hello"

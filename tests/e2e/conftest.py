@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from polymux.embedded.postgres import PostgresServer
 from tests.platform.conftest import Serving
+from tests.support.databases import fresh_database
 from tests.support.stub_provider import StubProvider
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
@@ -39,20 +39,21 @@ class Installation:
 
 @pytest.fixture(scope="module")
 def serve_process():
-    """`manage.py serve` with nothing but a model's address: embedded database, worker and beat."""
+    """`manage.py serve` with a model's address and a database of its own: web, worker and beat."""
     folder = Path(tempfile.mkdtemp(prefix="polymux-e2e-"))
     stub = StubProvider(models=("tokens-40@20",))
-    endpoint = stub.start()
-    serving = Serving(
-        folder, POLYMUX_MODEL_ENDPOINTS=f"stub={endpoint}", POLYMUX_MODEL="stub/tokens-40@20"
-    )
-    try:
-        yield Installation(serving.wait_until_up(120), stub)
-    finally:
-        serving.kill()
-        PostgresServer(folder / "postgres").stop()
-        stub.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    told = {
+        "POLYMUX_MODEL_ENDPOINTS": f"stub={stub.start()}",
+        "POLYMUX_MODEL": "stub/tokens-40@20",
+    }
+    with fresh_database() as url:
+        serving = Serving(folder, DATABASE_URL=url, **told)
+        try:
+            yield Installation(serving.wait_until_up(120), stub)
+        finally:
+            serving.kill()
+            stub.stop()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +117,28 @@ def visitor(chromium, serve_process):
     context.close()
 
 
-@pytest.fixture
-def olga(visitor, serve_process):
-    """The operator, logged in by hand."""
+@pytest.fixture(scope="module")
+def login(chromium, serve_process):
+    """The cookies of the operator, who has logged in by hand."""
+    context = chromium.new_context()
+    visitor = Watched(context.new_page(), serve_process.url)
+    log_in(visitor, serve_process)
+    cookies = context.cookies()
+    context.close()
+    return cookies
+
+
+def log_in(visitor, serve_process):
     visitor.go("/admin/login/?next=/admin/")
     visitor.page.fill("input[name=username]", serve_process.email.upper())
     visitor.page.fill("input[name=password]", serve_process.password)
     visitor.page.click("#login-form button[type=submit]")
     visitor.page.wait_for_url("**/admin/")
+
+
+@pytest.fixture
+def olga(visitor, login):
+    """The operator, logged in, on the first page."""
+    visitor.page.context.add_cookies(login)
+    visitor.go("/admin/")
     return visitor

@@ -15,8 +15,8 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from polymux.embedded.postgres import PostgresServer
 from tests.platform.conftest import Serving
+from tests.support.databases import fresh_database
 from tests.support.stub_provider import StubProvider
 
 
@@ -36,12 +36,19 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def serve(folder: Path, stub: StubProvider) -> Iterator[Callable[..., Serving]]:
-    """Starts `manage.py serve` on the stub provider; several starts share one data folder."""
+def database() -> Iterator[str]:
+    with fresh_database() as url:
+        yield url
+
+
+@pytest.fixture
+def serve(folder: Path, stub: StubProvider, database: str) -> Iterator[Callable[..., Serving]]:
+    """Starts `manage.py serve` on the stub provider; several starts share one database and folder."""
     started: list[Serving] = []
 
     def start(**settings: str) -> Serving:
         mine = {
+            "DATABASE_URL": database,
             "POLYMUX_MODEL_ENDPOINTS": f"stub={stub.base_url}",
             "POLYMUX_MODEL": "stub/default",
             "POLYMUX_RATE_READ": "100000",
@@ -54,7 +61,6 @@ def serve(folder: Path, stub: StubProvider) -> Iterator[Callable[..., Serving]]:
     for one in started:
         if one.process.poll() is None:
             one.kill()
-    PostgresServer(folder / "var" / "postgres").stop()
 
 
 class Talk:

@@ -41,16 +41,16 @@ def wait_for_end(talk, task):
     )
 
 
-SLOW = Reply(("slow ",) * 400, rate=20)
+SLOW = Reply(("slow ",) * 1200, rate=20)
 
 
 def test_an_attempt_survives_the_death_of_its_server(begun, serve, talk_to, stub):
     server, talk, task = begun(Reply("Looking. ", calls=(("now", {}),)), SLOW, Reply("It is late."))
     server.kill()
-    killed = time.monotonic()
     again = talk_to(serve(), talk.token)
+    up = time.monotonic()
     stub.wait_requests(3, 20)
-    assert time.monotonic() - killed < 15
+    assert time.monotonic() - up < 15  # the lease is 10
     shown = wait_for_end(again, task)
     assert (shown["status"], shown["retries"]) == ("done", 0)
     assert shown["result"]["stdout"] == "It is late."
@@ -64,7 +64,7 @@ def test_a_stopping_server_does_not_wait_for_a_long_attempt(begun, serve, talk_t
     server, talk, task = begun(Reply("Looking. ", calls=(("now", {}),)), SLOW, Reply("It is late."))
     began = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - began < 8  # the rest of the reply would take twenty seconds
+    assert time.monotonic() - began < 30  # the rest of the reply would take a minute
     again = talk_to(serve(), talk.token)
     shown = wait_for_end(again, task)
     assert (shown["status"], shown["retries"], len(stub.requests)) == ("done", 0, 3)

@@ -6,6 +6,7 @@ import ast
 import configparser
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -41,6 +42,7 @@ ALSO_OPEN = {
     "events.words": "an app says itself how a surface's feeds call its facts",
     "formations.toolbox": "the ToolBox port over a workspace's tools",
     "conversations.tools": "a mission is checked before a person is shown it",
+    "formations.limits": "plain values: what one formation may take",
     "formations.registry": "which formation is at an address, and what runs in a home",
     "formations.configured": "plain values: a formation's file, in the answers of apps above",
     "formations.described": "agents and MCP servers as a formation's file writes them",
@@ -70,6 +72,7 @@ NO_FOREIGN_MODELS = {"api", "live", "events", "errors", "tools", "jobs"}
 KITS = {"surfaces", "events"}
 
 
+@cache
 def foreign_imports(module: Module) -> list[tuple[ast.stmt, str, str]]:
     """(node, app, room) for each import of another app's module."""
     found = []

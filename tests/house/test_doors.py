@@ -182,7 +182,7 @@ def test_the_domain_does_not_know_http(room):
     guilty = [
         module.at(node)
         for module in in_room(room)
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.ImportFrom | ast.Import)
         and re.search(
             r"rest_framework|channels\b|django\.http|django\.shortcuts", ast.unparse(node)
@@ -206,7 +206,7 @@ def test_selectors_do_not_write():
     found = [
         module.at(node)
         for module in in_room("selectors")
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in verbs

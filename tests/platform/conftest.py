@@ -89,7 +89,7 @@ class Serving:
     def err(self) -> str:
         return "".join(self._errors)
 
-    def wait_until_up(self, seconds: float = 60) -> Serving:
+    def wait_until_up(self, seconds: float = 120) -> Serving:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.out + self.err

@@ -12,11 +12,18 @@ from pathlib import Path
 import pytest
 
 from tests.platform.conftest import free_port
+from tests.support.databases import fresh_database
 
 pytestmark = pytest.mark.skipif(
     shutil.which("redis-server") is None and not os.environ.get("POLYMUX_REQUIRE_SERVICES"),
     reason="redis-server is not installed",
 )
+
+
+@pytest.fixture
+def database():
+    with fresh_database() as url:
+        yield url
 
 
 @pytest.fixture
@@ -51,8 +58,10 @@ def within(seconds, condition):
     return False
 
 
-def test_a_web_process_that_dies_comes_back_and_none_outlives_its_parent(serve, redis_url):
-    serving = serve("--workers", "2", REDIS_URL=redis_url).wait_until_up()
+def test_a_web_process_that_dies_comes_back_and_none_outlives_its_parent(
+    serve, redis_url, database
+):
+    serving = serve("--workers", "2", REDIS_URL=redis_url, DATABASE_URL=database).wait_until_up()
     parent = serving.process.pid
     before = children_of(parent)
     assert len(before) == 2
@@ -64,8 +73,8 @@ def test_a_web_process_that_dies_comes_back_and_none_outlives_its_parent(serve, 
     assert not [pid for pid in last if Path(f"/proc/{pid}").exists()]
 
 
-def test_web_processes_end_when_their_parent_is_killed(serve, redis_url):
-    serving = serve("--workers", "2", REDIS_URL=redis_url).wait_until_up()
+def test_web_processes_end_when_their_parent_is_killed(serve, redis_url, database):
+    serving = serve("--workers", "2", REDIS_URL=redis_url, DATABASE_URL=database).wait_until_up()
     children = children_of(serving.process.pid)
     serving.kill()
     assert within(25, lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))

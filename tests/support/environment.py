@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,8 @@ FOREIGN_SUFFIXES = ("_API_KEY", "_PROXY", "_proxy")
 FOREIGN_NAMES = ("REDIS_URL", "ADMIN_TOKEN", "AUTH_SECRET", "AUTH_INTERNAL_SECRET", "CORS_ORIGINS")
 # Says that a missing service fails the tests instead of skipping them: it is about this run of theirs.
 KEPT = "POLYMUX_REQUIRE_SERVICES"
+# Every worker of pytest-xdist may fill a pool, and so may every `serve` it starts.
+CONNECTIONS = 300
 
 
 def prepare() -> None:
@@ -36,6 +39,7 @@ def prepare() -> None:
             "is known, and the tests would run in the database of `serve`"
         )
     _forget_the_shell()
+    _keep_bytecode()
     folder = Path(tempfile.mkdtemp(prefix="polymux-tests-"))
     # Registered first, so that it runs last: after PostgreSQL has stopped.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -46,7 +50,10 @@ def prepare() -> None:
         "POLYMUX_ENCRYPTION_KEYS": ENCRYPTION_KEYS,
         "POLYMUX_ALLOWED_HOSTS": "localhost,127.0.0.1,testserver",
     }
-    if not os.environ.get("DATABASE_URL"):
+    os.environ["TESTS_TEMPLATE"] = f"polymux_template_{os.getpid()}"
+    if os.environ.get("DATABASE_URL"):
+        atexit.register(_drop_template)  # our own server goes with all it has
+    else:
         os.environ["DATABASE_URL"] = _started_postgres(folder / "postgres")
     os.environ["DJANGO_SETTINGS_MODULE"] = "polymux.settings"
 
@@ -58,11 +65,23 @@ def _forget_the_shell() -> None:
             del os.environ[name]
 
 
+def _keep_bytecode() -> None:
+    """Tests start some eighty Pythons: compiling everything each time is a third of their start."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 def _started_postgres(root: Path) -> str:
     """The URL of a PostgreSQL of this session's own, stopped when the process ends."""
     from polymux.embedded.postgres import PostgresServer
 
-    server = PostgresServer(root)
+    server = PostgresServer(root, fsync=False, connections=CONNECTIONS)
     server.start()
     atexit.register(server.stop)
     return server.url("polymux")
+
+
+def _drop_template() -> None:
+    from tests.support import databases
+
+    databases.drop_template()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -34,7 +35,9 @@ from apps.formations import registry
 from apps.formations.bundles import BundleError, render
 from apps.formations.end_users import end_user_of
 from apps.formations.errors import TriggerNotFound
+from apps.formations.limits import limits_of
 from apps.knowledge.selectors import prompt_context
+from apps.runs.selectors import need_turn_room
 from apps.surfaces import idempotency, muxi_formation
 from apps.surfaces.kit import Admission
 
@@ -202,7 +205,7 @@ def _admitted(asker: Asker, wish: Wish) -> AdmittedTurn:
     agent = chosen or crew.generalist
     session = known or _opened(actor, agent, wish)
     contents = [decoded(file, place) for place, file in enumerate(wish.files)]
-    turn = _turn(actor, crew, agent, wish, Place(session, known is None))
+    turn = _turn(asker, crew, agent, wish, Place(session, known is None))
     before = stored_history(actor, session) if known else []
     files = _kept(actor, session, wish.files, contents)
     turn.files, turn.history = files, [*before, with_files(wish.said, files)]
@@ -225,7 +228,8 @@ def _kept(
     return kept
 
 
-def _turn(actor: Actor, crew: Crew, agent: Agent, wish: Wish, place: Place) -> InlineTurn:
+def _turn(asker: Asker, crew: Crew, agent: Agent, wish: Wish, place: Place) -> InlineTurn:
+    actor, limits = asker.actor, limits_of(asker.formation.config)
     return InlineTurn(
         actor=actor,
         agent=agent,
@@ -240,6 +244,7 @@ def _turn(actor: Actor, crew: Crew, agent: Agent, wish: Wish, place: Place) -> I
         client_tools=(),
         context=prompt_context(actor, agent_id=agent.pk, end_user=wish.end_user),
         asked=Asked(wish.name, wish.webhook),
+        makes_room=partial(need_turn_room, actor, limits),
     )
 
 
