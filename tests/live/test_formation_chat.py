@@ -17,6 +17,7 @@ from apps.formations.services import create_agent
 from apps.runs.models import Run
 from apps.surfaces.kit import Credentials
 from tests.live.conftest import as_user
+from tests.support.formations import MANY_USERS, document_of, make_formation
 from tests.support.stack import wait_until
 from tests.support.stub_provider import Reply
 
@@ -300,7 +301,24 @@ def test_a_turn_costs_few_queries(team, stack, count_queries):
         admitted(team)
     turn = admitted(team, session_id="s").turn
     journal = InlineJournal(turn, live_run(turn))
-    with count_queries(5):  # budgets, all rows at once, their facts; between begin and commit
+    with count_queries(
+        7
+    ):  # room, two; budgets, all rows at once, their facts; between begin and commit
         journal._open(Spend(100))
     with count_queries(6):  # and for a known conversation: it, and what was said
         admitted(team, session_id="s")
+
+
+def test_a_formation_with_all_its_turns_under_way_refuses_the_next(stack, aurora):
+    one = document_of(config={**MANY_USERS, "id": "busy", "limits": {"max_concurrent_turns": 1}})
+    busy = make_formation(aurora.ada, "busy", document=one)
+    stack.stub.script("default", Reply(("slow ", "reply"), rate=1))
+    with as_user(stack, busy, "kim") as kim, as_user(stack, busy, "lee") as lee:
+        first = kim.post("/chat", json=HELLO | {"mode": "async"})
+        assert first.status_code == 202, first.text
+        refused = lee.post("/chat", json=HELLO)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "RATE_LIMITED")
+        assert refused.headers["retry-after"] == "1"
+        assert not Session.unscoped.filter(end_user="lee").exists()
+        kim.delete(f"/requests/{first.json()['data']['request_id']}")
+        wait_until(lambda: lee.post("/chat", json=HELLO).status_code == 200)

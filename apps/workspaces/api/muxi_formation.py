@@ -186,6 +186,6 @@ _WHO = {"key": "admin"}  # a key is nobody's in particular
 
 urlpatterns = [
     path("v1/secrets", SecretsView.as_view()),
-    path("v1/secrets/<str:key>", SecretView.as_view()),
+    path("v1/secrets/<path:key>", SecretView.as_view()),
     path("v1/audit", AuditView.as_view()),
 ]
