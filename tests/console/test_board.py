@@ -31,7 +31,7 @@ def test_a_task_stands_in_the_column_of_its_status(console, world):
 def test_a_board_shows_no_other_workspace(console, world, borealis):
     from tests.console.conftest import World
 
-    World(borealis.workspace, borealis.mallory_user).task(title="Not yours")
+    World(borealis.workspace, borealis.mallory_user, borealis.mallory).task(title="Not yours")
     world.task(title="Ours")
     page = board_of(console, world)
     assert "Ours" in page

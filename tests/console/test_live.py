@@ -106,7 +106,7 @@ def test_an_operator_opens_a_session_with_the_default_agent(
 def test_an_agent_of_another_workspace_cannot_be_chosen(console, world, borealis):
     from tests.console.conftest import World
 
-    foreign = World(borealis.workspace, borealis.mallory_user).agent
+    foreign = World(borealis.workspace, borealis.mallory_user, borealis.mallory).agent
     form = {"workspace": str(world.workspace.pk), "agent": str(foreign.pk), "title": "Trying it"}
     assert console.post(reverse("admin:live_new"), form).status_code == 200
     assert not Session.unscoped.filter(title="Trying it").exists()

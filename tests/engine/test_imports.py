@@ -9,7 +9,10 @@ from pathlib import Path
 HEAVY = ("openai", "pydantic_ai", "onnxruntime", "xllamacpp", "mcp", "genai_prices", "anthropic")
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """
-import pkgutil, sys, importlib
+import os, pkgutil, sys, importlib
+import django
+os.environ["DJANGO_SETTINGS_MODULE"] = "polymux.settings"  # one of them reads the vault
+django.setup()
 import apps.engine
 for module in pkgutil.walk_packages(apps.engine.__path__, "apps.engine."):
     if "migrations" not in module.name and "management" not in module.name:
