@@ -28,10 +28,10 @@ from apps.workspaces.services import issue_hmac_key  # noqa: E402
 from tests.support.formations import document_of, running_rows  # noqa: E402
 
 SESSIONS = """
-INSERT INTO conversations_session (id, workspace_id, user_id, source, external_key, title, status,
+INSERT INTO conversations_session (id, workspace_id, user_id, source, external_key, end_user, title, status,
     end_reason, browser_mode, humanize, cloaked, tokens_used, metadata, position, created_at,
     updated_at, last_active_at)
-SELECT gen_random_uuid(), %s, NULL, 'polymux', '', 'Session ' || n, 'ended', 'completed', 'server',
+SELECT gen_random_uuid(), %s, NULL, 'polymux', '', '', 'Session ' || n, 'ended', 'completed', 'server',
     true, true, 0, '{}', n, now() - make_interval(secs => n), now(), now()
 FROM generate_series(1, %s) n
 """
