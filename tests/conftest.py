@@ -14,6 +14,7 @@ import pytest  # noqa: E402
 django.setup()  # so that a conftest below may import models at its top
 
 from apps.formations import registry  # noqa: E402
+from apps.surfaces import ratewindow  # noqa: E402
 from tests.support import (  # noqa: E402
     cast,
     copies,
@@ -68,9 +69,10 @@ def borealis(db: None) -> cast.Aurora:
 
 
 @pytest.fixture(autouse=True)
-def _no_formation_is_remembered() -> None:
-    """Tests use the same names for formations that are not the same."""
+def _nothing_is_remembered() -> None:
+    """Tests use the same names for formations that are not the same, and one address for all clients."""
     registry.forget()
+    ratewindow.store.cache_clear()
 
 
 @pytest.fixture

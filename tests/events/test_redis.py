@@ -19,7 +19,7 @@ from apps.core.actor import Actor
 from apps.core.ids import uuid7
 from apps.events import hub as hubs
 from apps.events.hub import StreamClosed
-from tests.events.conftest import Plain, read_until, running_hub, tell_soon
+from tests.events.conftest import Plain, read_until, running_hub, still, tell_soon
 from tests.support.redis import Redis
 
 if TYPE_CHECKING:
@@ -86,6 +86,13 @@ def elsewhere(redis: Redis, *ids: Any) -> Iterator[Any]:
         process.stdout.close()
 
 
+async def be_heard(sub: Any, say: Any) -> None:
+    """Until the other process's nudges arrive: a channel is subscribed to a moment after it is asked for."""
+    async with asyncio.timeout(15):
+        while not await still(sub, 0.3):
+            await say("tell warm")
+
+
 async def test_facts_tokens_and_revocations_of_another_process_arrive(
     actor: Actor, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +103,7 @@ async def test_facts_tokens_and_revocations_of_another_process_arrive(
             sub = await hub.subscribe(
                 actor.workspace_id, Plain(), session_id=session, token_id=token
             )
-            await asyncio.sleep(0.5)
+            await be_heard(sub, say)
             await say("tell question")
             await say("say a")
             await say("say b")
@@ -126,7 +133,7 @@ async def test_redis_gone_for_seconds_fails_nothing_and_loses_nothing(
     async with running_hub() as hub:
         with elsewhere(redis, actor.workspace_id, session, run) as say:
             sub = await hub.subscribe(actor.workspace_id, Plain(), session_id=session)
-            await asyncio.sleep(0.5)
+            await be_heard(sub, say)
             await say("tell before")
             await read_until(sub, "before")
             redis.kill()

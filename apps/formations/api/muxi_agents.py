@@ -75,7 +75,7 @@ class Source(StrictSerializer):
         return attrs
 
 
-class AgentBody(StrictSerializer):
+class DescribedAgent(StrictSerializer):
     schema = serializers.ChoiceField(SCHEMAS)
     id = Text(max_length=100)
     name = Text(max_length=200)
@@ -102,7 +102,7 @@ class DescribedView(FormationView):
 
 
 class AgentsView(DescribedView):
-    takes = {"POST": AgentBody}
+    takes = {"POST": DescribedAgent}
     gives = {"POST": {201: OpenApiTypes.OBJECT}}
 
     def get(self, request: Request, **_: str) -> Response:
@@ -112,12 +112,12 @@ class AgentsView(DescribedView):
         return self.enveloped("agent_list", "agent.list", {"agents": shown, "count": len(shown)})
 
     def post(self, request: Request, **_: str) -> Response:
-        agent = services.create_described(self.actor, AgentBody.read(request.data))
+        agent = services.create_described(self.actor, DescribedAgent.read(request.data))
         return self.enveloped("agent", "agent.created", self.shown(agent), 201)
 
 
 class AgentView(DescribedView):
-    takes = {"PUT": AgentBody}
+    takes = {"PUT": DescribedAgent}
 
     def get(self, request: Request, agent_id: str, **_: str) -> Response:
         agent = selectors.find_agent(self.actor, agent_id)
@@ -125,7 +125,7 @@ class AgentView(DescribedView):
 
     def put(self, request: Request, agent_id: str, **_: str) -> Response:
         """Changes what is given."""
-        changes = AgentBody.read(request.data, partial=True)
+        changes = DescribedAgent.read(request.data, partial=True)
         agent = services.update_described(self.actor, agent_id, changes)
         return self.enveloped("agent", "agent.updated", self.shown(agent))
 
