@@ -78,7 +78,15 @@ def row(server):
 
 def children():
     mine = psutil.Process().children(recursive=True)
-    return [p for p in mine if SCRIPT in " ".join(p.cmdline() if p.is_running() else [])]
+    return [process for process in mine if is_server(process)]
+
+
+def is_server(process):
+    """One that ended a moment ago, or waits to be reaped, is none any more."""
+    try:
+        return SCRIPT in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # a zombie is one, too
+        return False
 
 
 def wait_until(condition):
