@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from apps.core.actor import Actor
-    from apps.formations.claiming import Outcome, Steps
     from apps.formations.models import Formation
 
 KEY_WORDS = {"admin_key": "Admin key", "client_key": "Client key"}
@@ -65,16 +64,6 @@ class NewBundleForm(BundleForm):
     )
 
 
-def finished(steps: Steps) -> Outcome:
-    """What an operation with stages came to, its stages untold."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            outcome: Outcome = end.value
-            return outcome
-
-
 def with_reason(actor: Actor, row: Formation, verb: str, reason: str) -> None:
     """The operator's words: services of formations are also called by deployers, who give none."""
     record_change(actor, f"formation.{verb}_by_operator", "formation", row.pk, reason=reason)
@@ -88,7 +77,7 @@ def deploy_page(model_admin: Any, request: HttpRequest) -> HttpResponse:
         place = workspace_id_of(operator_caller(request), given["workspace"])
         actor = operator_actor(request, place)
         steps = services.deploy(actor, given["bundle"], slug=given["formation"])
-        outcome = finished(steps)
+        outcome = services.finished(steps)
         with_reason(actor, outcome.formation, "deployed", given["reason"])
         return keys_shown(model_admin, request, outcome.formation, outcome.keys)
 
@@ -101,7 +90,7 @@ def update_page(model_admin: Any, request: HttpRequest, row: Formation) -> HttpR
 
     def update(form: BundleForm) -> HttpResponse:
         given, actor = form.cleaned_data, operator_actor(request, row.workspace_id)
-        outcome = finished(services.update(actor, given["bundle"], slug=row.slug))
+        outcome = services.finished(services.update(actor, given["bundle"], slug=row.slug))
         with_reason(actor, row, "updated", given["reason"])
         messages.success(request, f"{row.slug} serves {outcome.version} (#{outcome.number}).")
         return HttpResponseRedirect(show.change_url("formations_formation", row.pk))

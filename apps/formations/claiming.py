@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from apps.accounts.audit import record_change
-from apps.core.actor import Scope
 from apps.core.clock import now
 from apps.events.services import publish
 from apps.formations import registry
 from apps.formations.errors import FormationNotFound, UpdateRunning
 from apps.formations.models import Formation, FormationPort, FormationStatus, PortPurpose
-from apps.workspaces.selectors import refuse_session_token
+from apps.workspaces.selectors import need_admin
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -58,10 +57,19 @@ class Outcome:
     previous_version: str = ""
 
 
+def finished(steps: Steps) -> Outcome:
+    """The operation's result, its stages untold."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+
 def need_deployer(actor: Actor) -> None:
     """Raise unless `actor` may change formations: an admin, and no session's token."""
-    refuse_session_token(actor)
-    actor.need(Scope.ADMIN)
+    need_admin(actor)
 
 
 def lock_formation(actor: Actor, slug: str) -> Formation:

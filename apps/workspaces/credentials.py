@@ -402,3 +402,9 @@ def refuse_session_token(who: Actor | Caller) -> None:
     """Raise `ScopeInsufficient` for a session token: it opens its session and nothing else."""
     if who.session_id is not None or who.kind == CallerKind.SESSION_TOKEN:
         raise ScopeInsufficient("A session token may only use its session.")
+
+
+def need_admin(actor: Actor) -> None:
+    """Raise unless `actor` is an admin, and no session's token."""
+    refuse_session_token(actor)
+    actor.need(Scope.ADMIN)

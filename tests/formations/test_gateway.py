@@ -19,8 +19,9 @@ from apps.formations.models import Formation, FormationDraft, FormationPort
 from polymux.embedded.models import Heartbeat
 from polymux.embedded.watch import record_gateway
 from polymux.gateway import addresses, cors, looking, nudges
+from tests.bench.server import free_port
 from tests.support.formations import document_of, make_formation
-from tests.support.gateways import free_port, gateway_running
+from tests.support.gateways import gateway_running
 from tests.support.stack import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)

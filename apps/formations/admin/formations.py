@@ -17,7 +17,6 @@ from apps.console import show
 from apps.console.filters import AgeFilter, RowFilter
 from apps.console.formation_pages import (
     deploy_page,
-    finished,
     rotate_page,
     update_page,
     with_reason,
@@ -139,7 +138,7 @@ class FormationAdmin(ReadOnlyAdmin):
     @reason_action("Start formation", past="started", icon="play_circle")
     def start(self, request: HttpRequest, row: Formation, reason: str) -> None:
         actor = actor_for(request, row)
-        finished(services.start(actor, row.slug))
+        services.finished(services.start(actor, row.slug))
         with_reason(actor, row, "started", reason)
 
     @reason_action(
@@ -164,7 +163,7 @@ class FormationAdmin(ReadOnlyAdmin):
     )
     def roll_back(self, request: HttpRequest, row: Formation, reason: str) -> None:
         actor = actor_for(request, row)
-        finished(services.roll_back(actor, row.slug))
+        services.finished(services.roll_back(actor, row.slug))
         with_reason(actor, row, "rolled_back", reason)
 
     def get_changelist(self, request: Any, **kwargs: Any) -> Any:

@@ -18,7 +18,7 @@ from apps.core.errors import DomainError, InvalidInput
 from apps.formations import archive, selectors, services, wire
 from apps.formations.api import uploads
 from apps.formations.api.drafts import act, answered, dev_answer
-from apps.formations.api.progress import finished, holding, streamed, wants_events
+from apps.formations.api.progress import holding, streamed, wants_events
 from apps.formations.log import read_log
 from apps.surfaces.fallback import served_on_loop
 from apps.surfaces.views import MuxiServerView
@@ -65,7 +65,7 @@ class RpcView(MuxiServerView):
         """Carry the operation out, telling its stages to who asked for them."""
         if wants_events(self.admission.credentials):
             return streamed(steps, self.base)
-        return self.ok(shape(finished(steps), self.base), status)
+        return self.ok(shape(services.finished(steps), self.base), status)
 
 
 def note(admission: Any, status: int, began: float) -> None:
@@ -230,7 +230,7 @@ class DraftFilesView(RpcView):
     def run_draft(self, steps: Steps, formation_id: str) -> HttpResponseBase:
         if wants_events(self.admission.credentials):
             return streamed(steps, self.base)
-        data = wire.deployed(finished(steps), self.base)
+        data = wire.deployed(services.finished(steps), self.base)
         return answered(self.actor, formation_id, data)
 
 

@@ -39,16 +39,6 @@ def holding(file: IO[bytes], steps: Steps) -> Steps:
     return outcome
 
 
-def finished(steps: Steps) -> Outcome:
-    """The operation's result, its stages untold."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            outcome: Outcome = end.value
-            return outcome
-
-
 def streamed(steps: Steps, base: str) -> StreamingHttpResponse:
     """The operation as events. Its first step is done before anything is sent: what that refuses is
     raised here.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.formations.claiming import Outcome, Stage
+from apps.formations.claiming import Outcome, Stage, finished
 from apps.formations.locks import lock_agents
 from apps.formations.means import (
     accept_mcp_tools,
@@ -71,6 +71,7 @@ __all__ = [
     "deploy_draft",
     "discard_draft",
     "ensure_default_agent",
+    "finished",
     "forget_old_calls",
     "forget_policy",
     "init_draft",

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.urls import path
-from rest_framework import serializers
 from rest_framework.response import Response
 
 from apps.accounts.selectors import get_user
@@ -16,7 +15,7 @@ from apps.core import gauges
 from apps.core.actor import Caller, CallerKind, Role, Scope
 from apps.core.clock import rfc3339
 from apps.core.ids import parse_id, wire_id
-from apps.surfaces import ratewindow
+from apps.surfaces import parsing, ratewindow
 from apps.surfaces.parsing import StrictSerializer
 from apps.surfaces.polymux import page_of, rate_key, rate_limit
 from apps.surfaces.views import PolymuxView
@@ -35,16 +34,11 @@ EVERYWHERE = "*"
 MOST_WORKSPACES_SHOWN = 200  # in /me; GET /workspaces pages through more
 
 
-class Text(serializers.CharField):
-    """Text as it was sent: a number is not text, blanks are the service's business."""
+class Text(parsing.Text):
+    """As it was sent; blanks are the service's business."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(trim_whitespace=False, allow_blank=True, **kwargs)
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return str(super().to_internal_value(data))
+        super().__init__(allow_blank=True, **kwargs)
 
 
 class TokenBody(StrictSerializer):

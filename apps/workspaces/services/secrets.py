@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from apps.core.actor import Actor, Scope
 from apps.core.crypto import same
 from apps.workspaces.errors import SecretExists, SecretInUse, SecretNotFound
 from apps.workspaces.keeping import is_needed, lock_secrets
 from apps.workspaces.models import Secret
-from apps.workspaces.selectors import refuse_session_token
+from apps.workspaces.selectors import need_admin
 from apps.workspaces.services.vault import put_secret, remove_secret
 from apps.workspaces.vault import opened_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from apps.core.actor import Actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,7 @@ def merge_secrets(actor: Actor, values: Mapping[str, str]) -> Merged:
 
 
 def _hold(actor: Actor) -> None:
-    refuse_session_token(actor)
-    actor.need(Scope.ADMIN)
+    need_admin(actor)
     lock_secrets(actor)
 
 

@@ -25,7 +25,7 @@ from apps.workspaces.credentials import HOME_KINDS, KEY_KINDS, home_digest, seal
 from apps.workspaces.errors import TokenLimitReached
 from apps.workspaces.events import TokenIssued, TokenRevoked
 from apps.workspaces.models import ApiToken, TokenKind, Workspace
-from apps.workspaces.selectors import actor_in, refuse_session_token
+from apps.workspaces.selectors import actor_in, need_admin, refuse_session_token
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -109,7 +109,7 @@ def issue_key(actor: Actor, *, kind: TokenKind, name: str) -> tuple[ApiToken, st
     In a formation's home an admin or client key opens at the formation's address only: make them
     once the Formation, or the draft, names its home.
     """
-    _need_admin(actor)
+    need_admin(actor)
     if kind not in KEY_KINDS:
         raise InvalidInput(fields={"kind": ["Use one of admin_key, client_key, instance_key."]})
     name = checked_text("name", name, LONGEST_NAME)
@@ -127,7 +127,7 @@ def adopt_key(actor: Actor, *, kind: TokenKind, name: str, raw: str) -> ApiToken
 
     Raises InvalidInput for text that is no key, and for one that is the home's other kind of key.
     """
-    _need_admin(actor)
+    need_admin(actor)
     if kind not in HOME_KINDS or not _is_home(actor.workspace_id):
         raise InvalidInput(fields={"kind": ["Only formations bring admin_key and client_key."]})
     if not _BROUGHT.fullmatch(raw):
@@ -157,7 +157,7 @@ def issue_hmac_key(actor: Actor, *, name: str) -> tuple[ApiToken, str]:
     deploys bundles, and a bundle may name programs to run. Publishes TokenIssued. Raises OperatorsOnly,
     InvalidInput, TokenLimitReached.
     """
-    _need_admin(actor)
+    need_admin(actor)
     need_platform(actor)
     name = checked_text("name", name, LONGEST_NAME)
     _check_room(Q(workspace_id=actor.workspace_id, kind=TokenKind.HMAC))
@@ -239,7 +239,7 @@ def revoke_token(caller: Caller | Actor, token_id: UUID, reason: str = "") -> No
 @transaction.atomic
 def revoke_key(actor: Actor, token_id: UUID, reason: str = "") -> None:
     """Kill any credential bound to the actor's workspace; a repeat changes nothing. Admins."""
-    _need_admin(actor)
+    need_admin(actor)
     rows = ApiToken.objects.filter(workspace_id=actor.workspace_id, pk=token_id)
     _revoke(actor, rows, reason)
 
@@ -367,11 +367,6 @@ def _tell(who: Caller | Actor, token: ApiToken) -> None:
     }
     record_change(place, "token.issued", "token", token.pk, after=after)
     announce(place, TokenIssued(token_id=token.pk, kind=token.kind, scope=token.scope))
-
-
-def _need_admin(actor: Actor) -> None:
-    refuse_session_token(actor)
-    actor.need(Scope.ADMIN)
 
 
 def _checked_scope(scope: Any) -> Scope:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from apps.accounts.services import record_change
-from apps.core.actor import Actor, Scope
 from apps.core.announce import announce
 from apps.core.checks import wrong
 from apps.core.crypto import seal
@@ -16,11 +15,13 @@ from apps.core.errors import Conflict, NotFound
 from apps.core.ids import uuid7
 from apps.workspaces.events import SecretRemoved, SecretSet
 from apps.workspaces.models import Secret
-from apps.workspaces.selectors import refuse_session_token
+from apps.workspaces.selectors import need_admin
 from apps.workspaces.vault import MOST_SECRETS, secret_context
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
+
+    from apps.core.actor import Actor
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,199}")
 LONGEST_VALUE = 64 * 1024  # bytes
@@ -32,7 +33,7 @@ def put_secret(actor: Actor, name: str, value: str) -> Secret:
 
     Raises InvalidInput, Conflict (the vault is full).
     """
-    _need_admin(actor)
+    need_admin(actor)
     if not NAME.fullmatch(name):
         raise wrong("name", "Use up to 200 letters, digits, dots, hyphens and underscores.")
     if "\x00" in value or len(value.encode()) > LONGEST_VALUE:
@@ -55,7 +56,7 @@ def put_secret(actor: Actor, name: str, value: str) -> Secret:
 @transaction.atomic
 def remove_secret(actor: Actor, name: str) -> None:
     """Forget it. Admins. Publishes SecretRemoved. Raises NotFound."""
-    _need_admin(actor)
+    need_admin(actor)
     row = _rows(actor).select_for_update().filter(name__iexact=name.replace("\x00", "")).first()
     if row is None:
         raise NotFound
@@ -63,11 +64,6 @@ def remove_secret(actor: Actor, name: str) -> None:
     row.delete()
     record_change(actor, "secret.removed", "secret", secret_id, before={"name": name})
     announce(actor, SecretRemoved(secret_id=secret_id, secret_name=name))
-
-
-def _need_admin(actor: Actor) -> None:
-    refuse_session_token(actor)
-    actor.need(Scope.ADMIN)
 
 
 def _rows(actor: Actor) -> QuerySet[Secret]:

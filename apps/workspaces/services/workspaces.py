@@ -25,7 +25,7 @@ from apps.workspaces.errors import (
     WorkspaceLimitReached,
 )
 from apps.workspaces.models import ApiToken, Member, Workspace, WorkspaceStatus
-from apps.workspaces.selectors import actor_in, need_everywhere, refuse_session_token
+from apps.workspaces.selectors import actor_in, need_admin, need_everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +99,7 @@ def update_workspace(
     actor: Actor, *, name: str | None = None, avatar_url: str | None = None
 ) -> Workspace:
     """Rename or picture; an empty `avatar_url` clears it. Admins. Publishes WorkspaceChanged."""
-    _need_admin(actor)
+    need_admin(actor)
     changes: dict[str, Any] = {}
     if name is not None:
         changes["name"] = checked_text("name", name, LONGEST_NAME)
@@ -111,7 +111,7 @@ def update_workspace(
 @transaction.atomic
 def update_settings(actor: Actor, changes: Mapping[str, Any]) -> Workspace:
     """Set preferences by key; None returns one to its default. Admins. Publishes WorkspaceChanged."""
-    _need_admin(actor)
+    need_admin(actor)
     workspace = lock_workspace(actor)
     return _apply(actor, workspace, {"settings": preferences.merged(workspace.settings, changes)})
 
@@ -123,7 +123,7 @@ def delete_workspace(actor: Actor) -> None:
     The rows stay until retention takes them. Raises LastWorkspace when a person would be left
     without any, HasChildren. Publishes WorkspaceRemoved.
     """
-    _need_admin(actor)
+    need_admin(actor)
     actor.need_role(Role.OWNER)
     # The person first: two removals of their last two workspaces must see one another.
     if actor.user_id is not None:
@@ -178,11 +178,6 @@ def lock_workspace(actor: Actor) -> Workspace:
     if found is None:
         raise NotFound
     return found
-
-
-def _need_admin(actor: Actor) -> None:
-    refuse_session_token(actor)
-    actor.need(Scope.ADMIN)
 
 
 def _checked_parent(caller: Caller, parent_id: UUID | None) -> UUID | None:
