@@ -15,7 +15,7 @@ from apps.core.actor import Actor, Role, Scope
 from apps.core.errors import Conflict, NotFound, ScopeInsufficient, Unauthenticated
 from apps.events.models import Event
 from apps.formations import health, registry, selectors, services, wire
-from apps.formations.api.progress import finished
+from apps.formations.claiming import finished
 from apps.formations.errors import (
     AlreadyRunning,
     FormationNotFound,

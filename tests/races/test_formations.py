@@ -7,7 +7,7 @@ import io
 import pytest
 
 from apps.formations import services
-from apps.formations.api.progress import finished
+from apps.formations.claiming import finished
 from apps.formations.errors import FormationExists, NothingChanged, UpdateRunning
 from apps.formations.models import Formation, FormationPort, FormationVersion
 from apps.formations.services import updating

@@ -18,7 +18,7 @@ from apps.conversations.services.attachments import attach_file
 from apps.conversations.services.messages import post_message
 from apps.conversations.services.sessions import create_session
 from apps.core.ids import base62, session_wire_id, uuid7, wire_id
-from apps.formations.api.progress import finished
+from apps.formations.claiming import finished
 from apps.formations.services import create_agent, create_team, deploy
 from apps.missions.services import create_mission
 from apps.tasks.services import create_task
